@@ -1,0 +1,13 @@
+# One ctest per *_test.c, named after it. A program that registers no test fails.
+pkg_check_modules(criterion REQUIRED IMPORTED_TARGET criterion)
+file(GLOB test_sources CONFIGURE_DEPENDS kernels/*/*_test.c runtime/*_test.c algos/*_test.c io/*_test.c tools/*_test.c
+    tests/*_test.c)
+foreach(t ${test_sources})
+    get_filename_component(name ${t} NAME_WE)
+    add_executable(${name} ${t})
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    target_link_libraries(${name} PRIVATE plumb_engine PkgConfig::criterion m)
+    add_test(NAME ${name} COMMAND ${name} --jobs 1)
+    set_tests_properties(${name} PROPERTIES TIMEOUT 300 FAIL_REGULAR_EXPRESSION "Tested: 0 "
+        ENVIRONMENT "PLUMB_SOURCE=${CMAKE_SOURCE_DIR};PLUMB_BUILD=${CMAKE_BINARY_DIR};OMP_WAIT_POLICY=passive")
+endforeach()

@@ -1,0 +1,45 @@
+/* The language of scalar formulas: `plumb_real` is double in the oracles (define PLUMB_REAL_F64 before including) and
+ * float in the CPU and CUDA shells. Overflow and cancellation are handled here, once. */
+#pragma once
+#include <math.h>
+#include <plumb/base.h>
+
+#ifdef __CUDACC__
+#define PLUMB_HD static __host__ __device__ inline
+#else
+#define PLUMB_HD static inline
+#endif
+
+#ifdef PLUMB_REAL_F64
+typedef double plumb_real;
+#define PLUMB_MATH(f) f
+#else
+typedef float plumb_real;
+#define PLUMB_MATH(f) f##f
+#endif
+#define PLUMB_R(x) ((plumb_real)(x))
+
+PLUMB_HD plumb_real plumb_abs(plumb_real x) { return x < 0 ? -x : x; }
+PLUMB_HD plumb_real plumb_max(plumb_real a, plumb_real b) { return a > b ? a : b; }
+PLUMB_HD plumb_real plumb_min(plumb_real a, plumb_real b) { return a < b ? a : b; }
+PLUMB_HD plumb_real plumb_exp(plumb_real x) { return PLUMB_MATH(exp)(x); }
+PLUMB_HD plumb_real plumb_log(plumb_real x) { return PLUMB_MATH(log)(x); }
+PLUMB_HD plumb_real plumb_expm1(plumb_real x) { return PLUMB_MATH(expm1)(x); }
+PLUMB_HD plumb_real plumb_log1p(plumb_real x) { return PLUMB_MATH(log1p)(x); }
+/* 1 / (1 + e^-x) without overflow. */
+PLUMB_HD plumb_real plumb_sigmoid(plumb_real x)
+{
+    const plumb_real e = plumb_exp(-plumb_abs(x));
+    return x >= 0 ? 1 / (1 + e) : e / (1 + e);
+}
+/* ln(1 + e^x) = -log sigmoid(-x), exact at both ends. */
+PLUMB_HD plumb_real plumb_softplus(plumb_real x)
+{
+    return plumb_max(x, 0) + plumb_log1p(plumb_exp(-plumb_abs(x)));
+}
+PLUMB_HD plumb_real plumb_logsigmoid(plumb_real x) { return -plumb_softplus(-x); }
+/* ln(1 - e^x) for x < 0. */
+PLUMB_HD plumb_real plumb_log1mexp(plumb_real x)
+{
+    return x > PLUMB_R(-0.6931471805599453) ? plumb_log(-plumb_expm1(x)) : plumb_log1p(-plumb_exp(x));
+}
