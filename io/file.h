@@ -3,8 +3,8 @@
 #include <plumb/base.h>
 #include <stdio.h>
 
-/* *out = malloc'ed contents + NUL, *n its length; gzip is recognised by its magic bytes. Fails over `limit` bytes
- * (0 = 4 GiB) so that a small hostile archive cannot fill the memory. */
+/* *out = malloc'ed contents + NUL, *n its length; gzip is recognised by its magic bytes. Fails
+ * over `limit` bytes (0 = 4 GiB) so that a small hostile archive cannot fill the memory. */
 int plumb_file_read(const char *path, size_t limit, char **out, size_t *n);
 
 struct plumb_map {
@@ -14,8 +14,9 @@ struct plumb_map {
 int plumb_map_open(struct plumb_map *m, const char *path);
 void plumb_map_release(struct plumb_map *m); /* takes a zeroed one */
 
-/* A file written under a temporary name beside `path`; commit flushes to disk and renames, abort removes. Exactly one
- * of the two must be called. Every failure (full disk) names the file and leaves what stood at `path`. */
+/* A file written under a temporary name beside `path`; commit flushes to disk and renames, abort
+ * removes. Exactly one of the two must be called. Every failure (full disk) names the file and
+ * leaves what stood at `path`. */
 struct plumb_writer {
     FILE *f;
     char *path, *temporary;
@@ -25,6 +26,7 @@ int plumb_writer_open(struct plumb_writer *w, const char *path);
 int plumb_writer_put(struct plumb_writer *w, const void *data, size_t n);
 int plumb_writer_commit(struct plumb_writer *w);
 void plumb_writer_abort(struct plumb_writer *w); /* takes a zeroed one */
-int plumb_dir_make(const char *path);   /* mkdir -p */
+int plumb_dir_make(const char *path);            /* mkdir -p */
 bool plumb_file_exists(const char *path);
-int plumb_path_join(char *out, size_t n, const char *dir, const char *name); /* fails when too long */
+/* Fails when too long. */
+int plumb_path_join(char *out, size_t n, const char *dir, const char *name);

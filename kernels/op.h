@@ -1,15 +1,23 @@
-/* How an op shows itself to tests, gradient checks and benchmarks: one case table, one set-up function.
- * A folder kernels/<op>/ that holds <op>_op.c defines `const struct plumb_op plumb_op_<op>[]`, closed by a row without
- * a name; CMake collects the folders into gen/ops.def. Nothing else names an op. */
+/* How an op shows itself to tests, gradient checks and benchmarks: one case table, one set-up
+ * function. A folder kernels/<op>/ that holds <op>_op.c defines `const struct plumb_op
+ * plumb_op_<op>[]`, closed by a row without a name; CMake collects the folders into gen/ops.def.
+ * Nothing else names an op. */
 #pragma once
 #include <plumb/base.h>
 
-/* Storage class of a tensor under a precision profile (float32: all f32; bfloat16 mixed: as noted; ref: all f64).
- * ACT bf16; its gradient bf16, overwritten. WEIGHT bf16; its gradient f32, accumulated. RESID f32; gradient f32,
- * overwritten. STAT f32 statistics, log-probs, losses; gradient f32, overwritten. PARAM f32; gradient f32, accumulated.
- * COMP bf16, in and out without a gradient. */
+/* Storage class of a tensor under a precision profile (float32: all f32; bfloat16 mixed: as
+ * noted; ref: all f64).
+ *   ACT     bf16; its gradient bf16, overwritten
+ *   WEIGHT  bf16; its gradient f32, accumulated
+ *   RESID   f32; gradient f32, overwritten
+ *   STAT    f32 statistics, log-probs, losses; gradient f32, overwritten
+ *   PARAM   f32; gradient f32, accumulated */
 enum plumb_case_role {
-    PLUMB_CASE_ACT, PLUMB_CASE_WEIGHT, PLUMB_CASE_RESID, PLUMB_CASE_STAT, PLUMB_CASE_PARAM
+    PLUMB_CASE_ACT,
+    PLUMB_CASE_WEIGHT,
+    PLUMB_CASE_RESID,
+    PLUMB_CASE_STAT,
+    PLUMB_CASE_PARAM
 };
 
 struct plumb_case {
@@ -21,23 +29,29 @@ struct plumb_case {
 
 /* The builder that set-up talks to; the harness behind it decides device, dtype and storage. */
 struct plumb_case_mem;
-/* An input with pseudo-random values in [lo, hi), the same for every device; `grad` (or NULL) is where backward puts or
- * adds its gradient. Names are unique inside an op. */
+/* An input with pseudo-random values in [lo, hi), the same for every device; `grad` (or NULL) is
+ * where backward puts or adds its gradient. Names are unique inside an op. */
 void plumb_case_in(struct plumb_case_mem *m, struct plumb_tensor *t, struct plumb_tensor *grad,
-                   enum plumb_case_role role, const char *name, int64_t count, double lo, double hi);
+                   enum plumb_case_role role, const char *name, int64_t count, double lo,
+                   double hi);
 /* An input with given values (rounded to the role's dtype). */
-void plumb_case_in_values(struct plumb_case_mem *m, struct plumb_tensor *t, struct plumb_tensor *grad,
-                          enum plumb_case_role role, const char *name, int64_t count, const double *values);
-/* An output, filled with NaN beforehand; `upstream` (or NULL) gets random gradients for backward. */
+void plumb_case_in_values(struct plumb_case_mem *m, struct plumb_tensor *t,
+                          struct plumb_tensor *grad, enum plumb_case_role role, const char *name,
+                          int64_t count, const double *values);
+/* An output, filled with NaN beforehand; `upstream` (or NULL) gets random gradients for
+ * backward. */
 void plumb_case_out(struct plumb_case_mem *m, struct plumb_tensor *t, struct plumb_tensor *upstream,
                     enum plumb_case_role role, const char *name, int64_t count);
-/* An array that is read and written (optimizer state): initial values as for an input, compared afterwards. */
+/* An array that is read and written (optimizer state): initial values as for an input, compared
+ * afterwards. */
 void plumb_case_inout(struct plumb_case_mem *m, struct plumb_tensor *t, enum plumb_case_role role,
                       const char *name, int64_t count, double lo, double hi);
-/* The gradient check's objective gets weight * sum(out): for losses that write their gradient in the forward. */
+/* The gradient check's objective gets weight * sum(out): for losses that write their gradient in
+ * the forward. */
 void plumb_case_objective(struct plumb_case_mem *m, const struct plumb_tensor *out, double weight);
 /* Makes output `t` share the storage of `other` (both declared before). */
-void plumb_case_alias(struct plumb_case_mem *m, struct plumb_tensor *t, const struct plumb_tensor *other);
+void plumb_case_alias(struct plumb_case_mem *m, struct plumb_tensor *t,
+                      const struct plumb_tensor *other);
 /* Zeroed integers for set-up to fill; int32 outputs are compared exactly. */
 int32_t *plumb_case_index(struct plumb_case_mem *m, int64_t count);
 int32_t *plumb_case_index_out(struct plumb_case_mem *m, const char *name, int64_t count);
@@ -50,20 +64,24 @@ struct plumb_op {
     const struct plumb_case *cases;
     int case_count;
     size_t args_bytes;
-    void (*setup)(const struct plumb_case *c, struct plumb_case_mem *m, void *args); /* args zeroed before */
+    /* args are zeroed before */
+    void (*setup)(const struct plumb_case *c, struct plumb_case_mem *m, void *args);
     int (*fwd)(const struct plumb_device *dev, const void *args);
-    int (*bwd)(const struct plumb_device *dev, const void *args);        /* NULL = none */
+    int (*bwd)(const struct plumb_device *dev, const void *args); /* NULL = none */
     void (*fwd_ref)(const void *args, enum plumb_dtype round);
     void (*bwd_ref)(const void *args, enum plumb_dtype round);
-    size_t (*workspace)(const struct plumb_device *dev, const void *args); /* NULL = none; covers fwd and bwd */
-    size_t work_offset;                   /* offsetof(struct args, work) */
-    double (*bytes)(const struct plumb_case *c, size_t elem, bool backward); /* least bytes moved; elem = bytes of ACT */
+    /* covers fwd and bwd; NULL = none */
+    size_t (*workspace)(const struct plumb_device *dev, const void *args);
+    size_t work_offset; /* offsetof(struct args, work) */
+    /* least bytes moved; elem = bytes of ACT */
+    double (*bytes)(const struct plumb_case *c, size_t elem, bool backward);
     double (*flops)(const struct plumb_case *c, bool backward);
-    bool f32_only;                        /* no bf16 profile (losses, reductions, optimizer) */
+    bool f32_only; /* no bf16 profile (losses, reductions, optimizer) */
 };
 
-/* Native code is compiled once per instruction set: a file <op>_cpu.c names its functions PLUMB_CPU_FN(plumb_x_fwd), and
- * <op>.c declares them by PLUMB_CPU_DECLARE and calls PLUMB_CPU_CALL, which picks by plumb_cpu_isa(). */
+/* Native code is compiled once per instruction set: a file <op>_cpu.c names its functions
+ * PLUMB_CPU_FN(plumb_x_fwd), and <op>.c declares them by PLUMB_CPU_DECLARE and calls
+ * PLUMB_CPU_CALL, which picks by plumb_cpu_isa(). */
 #define PLUMB_PASTE_(a, b) a##b
 #define PLUMB_PASTE(a, b) PLUMB_PASTE_(a, b)
 #define PLUMB_CPU_FN(name) PLUMB_PASTE(name, PLUMB_ISA_SUFFIX)

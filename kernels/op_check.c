@@ -4,19 +4,25 @@
 int plumb_check_struct(const char *op, size_t given, size_t wanted)
 {
     if (given == wanted) return PLUMB_OK;
-    return plumb_fail(PLUMB_EINVAL, "%s: struct_bytes is %zu, this library's struct has %zu: set it to sizeof, or rebuild", op, given, wanted);
+    return plumb_fail(
+        PLUMB_EINVAL,
+        "%s: struct_bytes is %zu, this library's struct has %zu: set it to sizeof, or rebuild", op,
+        given, wanted);
 }
 
-int plumb_check_optional(const char *op, const struct plumb_device *dev, const char *field, const struct plumb_tensor *t, unsigned mask)
+int plumb_check_optional(const char *op, const struct plumb_device *dev, const char *field,
+                         const struct plumb_tensor *t, unsigned mask)
 {
     if (!t->data) return PLUMB_OK;
     if (dev->kind == PLUMB_DEV_REF) mask = PLUMB_MASK(PLUMB_F64);
     if ((unsigned)t->dtype < PLUMB_DTYPES && (mask & PLUMB_MASK(t->dtype))) return PLUMB_OK;
     return plumb_fail(PLUMB_EINVAL, "%s: %s cannot be %s here", op, field,
-                      (unsigned)t->dtype < PLUMB_DTYPES ? plumb_dtype_name(t->dtype) : "of an unknown dtype");
+                      (unsigned)t->dtype < PLUMB_DTYPES ? plumb_dtype_name(t->dtype)
+                                                        : "of an unknown dtype");
 }
 
-int plumb_check_tensor(const char *op, const struct plumb_device *dev, const char *field, const struct plumb_tensor *t, unsigned mask)
+int plumb_check_tensor(const char *op, const struct plumb_device *dev, const char *field,
+                       const struct plumb_tensor *t, unsigned mask)
 {
     PLUMB_TRY(plumb_check_optional(op, dev, field, t, mask));
     if (t->data) return PLUMB_OK;
@@ -26,5 +32,6 @@ int plumb_check_tensor(const char *op, const struct plumb_device *dev, const cha
 int plumb_check_size(const char *op, const char *field, int64_t value, int64_t least)
 {
     if (value >= least) return PLUMB_OK;
-    return plumb_fail(PLUMB_EINVAL, "%s: %s=%lld, must be at least %lld", op, field, (long long)value, (long long)least);
+    return plumb_fail(PLUMB_EINVAL, "%s: %s=%lld, must be at least %lld", op, field,
+                      (long long)value, (long long)least);
 }

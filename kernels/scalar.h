@@ -1,5 +1,6 @@
-/* The language of scalar formulas: `plumb_real` is double in the oracles (define PLUMB_REAL_F64 before including) and
- * float in the CPU and CUDA shells. Overflow and cancellation are handled here, once. */
+/* The language of scalar formulas: `plumb_real` is double in the oracles (define PLUMB_REAL_F64
+ * before including) and float in the CPU and CUDA shells. Overflow and cancellation are handled
+ * here, once. */
 #pragma once
 #include <math.h>
 #include <plumb/base.h>
@@ -41,5 +42,6 @@ PLUMB_HD plumb_real plumb_logsigmoid(plumb_real x) { return -plumb_softplus(-x);
 /* ln(1 - e^x) for x < 0. */
 PLUMB_HD plumb_real plumb_log1mexp(plumb_real x)
 {
-    return x > PLUMB_R(-0.6931471805599453) ? plumb_log(-plumb_expm1(x)) : plumb_log1p(-plumb_exp(x));
+    return x > PLUMB_R(-0.6931471805599453) ? plumb_log(-plumb_expm1(x))
+                                            : plumb_log1p(-plumb_exp(x));
 }

@@ -1,4 +1,5 @@
-/* Inline f32 functions that compilers vectorise under `#pragma omp simd`, and bf16/f16 conversion. */
+/* Inline f32 functions that compilers vectorise under `#pragma omp simd`, and bf16/f16
+ * conversion. */
 #pragma once
 #include <plumb/base.h>
 #include <string.h>
@@ -25,15 +26,16 @@ static inline uint16_t plumb_f32_to_bf16(float f)
     return (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
 }
 
-/* e^x, error under 2 ulp for results in the normal range; 0 below -87.3, inf above 88.7, NaN for NaN. */
+/* e^x, error under 2 ulp for results in the normal range; 0 below -87.3, inf above 88.7, NaN for
+ * NaN. */
 static inline float plumb_expf(float x)
 {
-    const float hi = x > 89.0f ? 89.0f : x;          /* a NaN falls through both comparisons */
+    const float hi = x > 89.0f ? 89.0f : x; /* a NaN falls through both comparisons */
     const float c = hi < -88.0f ? -88.0f : hi;
-    const float shift = 12582912.0f;                  /* 1.5 * 2^23: rounds to the nearest integer */
+    const float shift = 12582912.0f; /* 1.5 * 2^23: rounds to the nearest integer */
     const float t = c * 1.44269504f + shift;
     const float n = t - shift;
-    float r = c - n * 0.693145752f;                   /* ln 2 in two parts */
+    float r = c - n * 0.693145752f; /* ln 2 in two parts */
     r = r - n * 1.42860677e-6f;
     float p = 1.98756915e-4f;
     p = p * r + 1.39819995e-3f;
@@ -43,8 +45,8 @@ static inline float plumb_expf(float x)
     p = p * r + 0.5f;
     p = p * (r * r) + r + 1.0f;
     const uint32_t bits = plumb_bits_of_f32(t);
-    const int32_t e = (int32_t)(bits - 0x4b400000u);  /* n as an integer */
-    const int32_t half = e >> 1;                      /* two factors: e may be 128 */
+    const int32_t e = (int32_t)(bits - 0x4b400000u); /* n as an integer */
+    const int32_t half = e >> 1;                     /* two factors: e may be 128 */
     const float a = plumb_f32_of_bits((uint32_t)(half + 127) << 23);
     const float b = plumb_f32_of_bits((uint32_t)(e - half + 127) << 23);
     const float y = p * a * b;
@@ -58,12 +60,16 @@ static inline float plumb_tanhf(float x)
     const float e = plumb_expf(-2.0f * a);
     const float big = (1.0f - e) / (1.0f + e);
     const float s = x * x;
-    const float small = a * (1.0f + s * (-0.333333333f + s * (0.133333333f + s * (-0.0539682540f + s * (0.0218694885f - s * 0.00886323553f)))));
+    const float small = a * (1.0f + s * (-0.333333333f +
+                                         s * (0.133333333f +
+                                              s * (-0.0539682540f +
+                                                   s * (0.0218694885f - s * 0.00886323553f)))));
     const float y = a < 0.3f ? small : big;
     return x < 0 ? -y : y;
 }
 
-/* Loads and stores of an element of f32 or bf16 storage; `bf16` is loop-invariant, so compilers hoist it. */
+/* Loads and stores of an element of f32 or bf16 storage; `bf16` is loop-invariant, so compilers
+ * hoist it. */
 static inline float plumb_load(const void *p, bool bf16, int64_t i)
 {
     return bf16 ? plumb_bf16_to_f32(((const uint16_t *)p)[i]) : ((const float *)p)[i];

@@ -6,8 +6,8 @@
 static const struct {
     const char *name;
     size_t bytes;
-    int mantissa;  /* bits after the leading one */
-    int lowest;    /* exponent of the smallest normal number */
+    int mantissa; /* bits after the leading one */
+    int lowest;   /* exponent of the smallest normal number */
     double largest;
 } types[PLUMB_DTYPES] = {
     [PLUMB_F64] = { "float64", 8, 52, -1022, 1.7976931348623157e308 },
@@ -33,7 +33,8 @@ double plumb_dtype_round(enum plumb_dtype t, double x)
     int e;
     frexp(x, &e); /* |x| in [2^(e-1), 2^e) */
     const int lowest = types[t].lowest;
-    const int last = (e - 1 < lowest ? lowest : e - 1) - types[t].mantissa; /* exponent of the last kept bit */
+    const int last = (e - 1 < lowest ? lowest : e - 1) -
+                     types[t].mantissa; /* exponent of the last kept bit */
     const double y = ldexp(nearbyint(ldexp(x, -last)), last);
     return fabs(y) > types[t].largest ? copysign(INFINITY, x) : y;
 }

@@ -1,4 +1,5 @@
-/* Philox 4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3; SC 2011). */
+/* Philox 4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3; SC
+ * 2011). */
 #include <math.h>
 #include <plumb/rng.h>
 
@@ -18,7 +19,8 @@ static void rounds(uint32_t c[4], uint32_t k0, uint32_t k1)
 
 void plumb_rng_block(const struct plumb_rng_key *key, uint64_t position, uint32_t out[4])
 {
-    /* Key and counter hold 192 bits; seed, purpose and sample are mixed into the key, position is the counter. */
+    /* Key and counter hold 192 bits; seed, purpose and sample are mixed into the key, position
+     * is the counter. */
     out[0] = (uint32_t)position;
     out[1] = (uint32_t)(position >> 32);
     out[2] = (uint32_t)key->sample;

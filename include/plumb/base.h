@@ -1,4 +1,5 @@
-/* The vocabulary: status codes, data types, tensors, devices. Every other header includes this one. */
+/* The vocabulary: status codes, data types, tensors, devices. Every other header includes this
+ * one. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,7 +49,8 @@ const char *plumb_errmsg(void);
 void plumb_errclear(void);
 /* The fixed text of a code, as in the list above. */
 const char *plumb_status_text(int code);
-/* Prints file:line and the condition, then aborts: for broken invariants of ours, never for input. */
+/* Prints file:line and the condition, then aborts: for broken invariants of ours, never for
+ * input. */
 void plumb_assert_failed(const char *file, int line, const char *what);
 
 #define PLUMB_TRY(call)                                                                            \
@@ -65,7 +67,9 @@ void plumb_assert_failed(const char *file, int line, const char *what);
 #define PLUMB_ASSERT(cond) ((cond) ? (void)0 : plumb_assert_failed(__FILE__, __LINE__, #cond))
 
 /* Element types. PLUMB_F64 is for the oracles and the device `ref`. */
-enum plumb_dtype { PLUMB_F64, PLUMB_F32, PLUMB_BF16, PLUMB_F16, PLUMB_I32, PLUMB_I64, PLUMB_DTYPES };
+enum plumb_dtype {
+    PLUMB_F64, PLUMB_F32, PLUMB_BF16, PLUMB_F16, PLUMB_I32, PLUMB_I64, PLUMB_DTYPES
+};
 size_t plumb_dtype_bytes(enum plumb_dtype t);
 const char *plumb_dtype_name(enum plumb_dtype t); /* "float32", "bfloat16", ... */
 /* One rounding step: half the distance from 1 to the next number (2^-24 for f32, 2^-9 for bf16). */
@@ -79,7 +83,8 @@ struct plumb_tensor {
     enum plumb_dtype dtype;
 };
 
-/* Where an op runs. `cpu` is native code, `ref` plain f64 loops: every float tensor is f64 there. */
+/* Where an op runs. `cpu` is native code, `ref` plain f64 loops: every float tensor is f64
+ * there. */
 enum plumb_device_kind { PLUMB_DEV_CPU, PLUMB_DEV_REF };
 struct plumb_device {
     enum plumb_device_kind kind;
@@ -88,7 +93,8 @@ struct plumb_device {
 };
 extern const struct plumb_device plumb_cpu, plumb_ref;
 
-/* Instruction sets of the native code, chosen once per process; PLUMB_ISA=v2|v3|v4 in the environment lowers it. */
+/* Instruction sets of the native code, chosen once per process; PLUMB_ISA=v2|v3|v4 in the
+ * environment lowers it. */
 enum plumb_isa { PLUMB_ISA_BASE, PLUMB_ISA_AVX2, PLUMB_ISA_AVX512 };
 enum plumb_isa plumb_cpu_isa(void);
 const char *plumb_isa_name(enum plumb_isa isa);

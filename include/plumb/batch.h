@@ -1,19 +1,21 @@
-/* A batch is a forest of segments: tokens are packed, never padded. A token attends causally within its segment and
- * to all tokens of its ancestors; its path position is its place on the root-to-leaf path. A preference pair is a
- * prompt segment with two children; packed rows are roots. */
+/* A batch is a forest of segments: tokens are packed, never padded. A token attends causally
+ * within its segment and to all tokens of its ancestors; its path position is its place on the
+ * root-to-leaf path. A preference pair is a prompt segment with two children; packed rows are
+ * roots. */
 #pragma once
 #include <plumb/base.h>
 PLUMB_BEGIN_C
 
-/* Segment s holds the rows [start[s], start[s]+length[s]); parent[s] < s, or -1 for a root. Rows of a segment are
- * contiguous; segments lie in order of start, without gaps or overlap. Lengths are >= 1. */
+/* Segment s holds the rows [start[s], start[s]+length[s]); parent[s] < s, or -1 for a root. Rows
+ * of a segment are contiguous; segments lie in order of start, without gaps or overlap. Lengths
+ * are >= 1. */
 struct plumb_forest {
     int64_t S;
     const int32_t *start, *length, *parent; /* (S) each */
 };
 
-/* The head's work and the sequences made of it. Pair m asks for log p(target[m] | row row[m]); sequence r owns the
- * pairs [offset[r], offset[r+1]). row is non-decreasing inside a sequence. */
+/* The head's work and the sequences made of it. Pair m asks for log p(target[m] | row row[m]);
+ * sequence r owns the pairs [offset[r], offset[r+1]). row is non-decreasing inside a sequence. */
 struct plumb_targets {
     int64_t M;                     /* pairs */
     const int32_t *row, *target;   /* (M) each; target -1 = skip */

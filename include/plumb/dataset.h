@@ -25,7 +25,8 @@ struct plumb_example {
     double margin;                  /* preference: column `margin`, else 0 */
     bool has_ref_logps;             /* columns ref_chosen_logps, ref_rejected_logps / ref_logps */
     double ref_logps[2];            /* nats, sums over completion tokens */
-    struct plumb_ids kl_completion; /* unpaired: mismatched completion for the KL estimate; n = 0: the trainer's rule */
+    struct plumb_ids kl_completion; /* unpaired: mismatched completion for the KL estimate; n =
+                                     * 0: the trainer's rule */
 };
 
 /* An indexed set. `get` fills an example whose arrays stay valid until the set is released. */

@@ -18,7 +18,8 @@ struct plumb_embed {
 };
 
 int plumb_embed_fwd(const struct plumb_device *dev, const struct plumb_embed *a);
-/* Rows of equal token are summed in index order whatever the thread count. Cost: reads dy, touches only the used rows. */
+/* Rows of equal token are summed in index order whatever the thread count. Cost: reads dy,
+ * touches only the used rows. */
 int plumb_embed_bwd(const struct plumb_device *dev, const struct plumb_embed *a);
 void plumb_embed_fwd_ref(const struct plumb_embed *a, enum plumb_dtype round);
 void plumb_embed_bwd_ref(const struct plumb_embed *a, enum plumb_dtype round);

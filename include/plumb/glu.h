@@ -1,5 +1,5 @@
-/* The MLP's activation: y = act(gate) * up (arXiv:2002.05202), or y = act(x) for the kinds without a gate.
- * SiLU for SWIGLU; GELU by erf or by tanh (arXiv:1606.08415). */
+/* The MLP's activation: y = act(gate) * up (arXiv:2002.05202), or y = act(x) for the kinds
+ * without a gate. SiLU for SWIGLU; GELU by erf or by tanh (arXiv:1606.08415). */
 #pragma once
 #include <plumb/base.h>
 #include <plumb/model.h>
@@ -12,7 +12,8 @@ struct plumb_glu {
     struct plumb_tensor x;     /* (N,2F) in: gate then up; (N,F) for the GELU kinds */
     struct plumb_tensor y;     /* (N,F) out, dtype of x */
     struct plumb_tensor dy;    /* backward: (N,F) in */
-    struct plumb_tensor dx;    /* backward: shape of x, out, dtype of x; may alias x. Recomputes the activation. */
+    struct plumb_tensor dx;    /* backward: shape of x, out, dtype of x; may alias x. Recomputes
+                                * the activation. */
 };
 
 bool plumb_act_is_gated(enum plumb_act_kind kind);

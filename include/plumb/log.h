@@ -1,4 +1,5 @@
-/* Messages to people, on standard error. Levels: PLUMB_LOG_WARN is always shown, PLUMB_LOG_INFO unless --quiet. */
+/* Messages to people, on standard error. Levels: PLUMB_LOG_WARN is always shown, PLUMB_LOG_INFO
+ * unless --quiet. */
 #pragma once
 #include <plumb/base.h>
 PLUMB_BEGIN_C

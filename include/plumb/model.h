@@ -1,12 +1,14 @@
-/* A decoder described by data: what io reads from config.json and the runtime executes, and the list of its
- * parameters, through which weights are read and written under their Hugging Face names. */
+/* A decoder described by data: what io reads from config.json and the runtime executes, and the
+ * list of its parameters, through which weights are read and written under their Hugging Face
+ * names. */
 #pragma once
 #include <plumb/base.h>
 PLUMB_BEGIN_C
 
 enum plumb_norm_kind { PLUMB_NORM_RMS, PLUMB_NORM_LAYER };
 enum plumb_act_kind { /* of the MLP; the GLU kinds have a gate and an up projection */
-    PLUMB_ACT_SWIGLU, PLUMB_ACT_GEGLU_TANH, PLUMB_ACT_GEGLU_ERF, PLUMB_ACT_GELU_TANH, PLUMB_ACT_GELU_ERF
+    PLUMB_ACT_SWIGLU, PLUMB_ACT_GEGLU_TANH, PLUMB_ACT_GEGLU_ERF,
+    PLUMB_ACT_GELU_TANH, PLUMB_ACT_GELU_ERF
 };
 enum plumb_rope_kind { PLUMB_ROPE_NONE, PLUMB_ROPE_HALF, PLUMB_ROPE_INTERLEAVED };
 enum plumb_rope_scaling { PLUMB_ROPE_DEFAULT, PLUMB_ROPE_LINEAR, PLUMB_ROPE_LLAMA3 };
@@ -50,11 +52,13 @@ enum plumb_role {
     PLUMB_ROLE_EMBED,    /* (V, D) */
     PLUMB_ROLE_POSITION, /* (max_positions, D) */
     PLUMB_ROLE_NORM1, PLUMB_ROLE_NORM1_BIAS,   /* (D): before attention */
-    PLUMB_ROLE_QKV, PLUMB_ROLE_QKV_BIAS,       /* ((heads + 2 kv_heads) K, D): q rows, k rows, v rows; (…) */
+    PLUMB_ROLE_QKV, PLUMB_ROLE_QKV_BIAS,       /* ((heads + 2 kv_heads) K, D): q rows, k rows, v
+                                                * rows; (…) */
     PLUMB_ROLE_QNORM, PLUMB_ROLE_KNORM,        /* (K) */
     PLUMB_ROLE_O, PLUMB_ROLE_O_BIAS,           /* (D, heads K); (D) */
     PLUMB_ROLE_NORM2, PLUMB_ROLE_NORM2_BIAS,   /* (D): before the MLP */
-    PLUMB_ROLE_UP, PLUMB_ROLE_UP_BIAS,         /* (2F, D) gate rows then up rows, or (F, D) without gate; (…) */
+    PLUMB_ROLE_UP, PLUMB_ROLE_UP_BIAS,         /* (2F, D) gate rows then up rows, or (F, D)
+                                                * without gate; (…) */
     PLUMB_ROLE_DOWN, PLUMB_ROLE_DOWN_BIAS,     /* (D, F); (D) */
     PLUMB_ROLE_NORMF, PLUMB_ROLE_NORMF_BIAS,   /* (D): before the head */
     PLUMB_ROLE_HEAD, PLUMB_ROLE_HEAD_BIAS,     /* (V, D) absent when tied; (V) */
@@ -71,10 +75,12 @@ struct plumb_param {
 };
 
 #define PLUMB_PARAMS_PER_LAYER 14
-/* Fills `out` (room for `capacity`) in flat-buffer order and sets *count and *elements (of one flat buffer, padding
- * included). Order: embedding, position, layers, final norm, head. Fails on an impossible config, naming the field. */
-int plumb_model_params(const struct plumb_model_config *c, struct plumb_param *out, int64_t capacity,
-                       int64_t *count, int64_t *elements);
-int64_t plumb_model_param_capacity(const struct plumb_model_config *c); /* an upper bound of *count */
+/* Fills `out` (room for `capacity`) in flat-buffer order and sets *count and *elements (of one
+ * flat buffer, padding included). Order: embedding, position, layers, final norm, head. Fails on
+ * an impossible config, naming the field. */
+int plumb_model_params(const struct plumb_model_config *c, struct plumb_param *out,
+                       int64_t capacity, int64_t *count, int64_t *elements);
+/* An upper bound of *count. */
+int64_t plumb_model_param_capacity(const struct plumb_model_config *c);
 
 PLUMB_END_C

@@ -1,5 +1,6 @@
-/* Pairwise preference losses on the log-probs of chosen and rejected completions. Sequence 2i is pair i's chosen side,
- * 2i+1 its rejected side; a sequence is a run of tokens. Formulas: pairwise.def; values checked against golden/losses. */
+/* Pairwise preference losses on the log-probs of chosen and rejected completions. Sequence 2i is
+ * pair i's chosen side, 2i+1 its rejected side; a sequence is a run of tokens. Formulas:
+ * pairwise.def; values checked against golden/losses. */
 #pragma once
 #include <plumb/base.h>
 PLUMB_BEGIN_C
@@ -21,18 +22,23 @@ struct plumb_pairwise {
     int64_t B;                   /* pairs */
     const int32_t *offset;       /* (2B+1) token runs of the sequences */
     struct plumb_tensor logp;    /* (offset[2B]) in, f32: policy, per token, nats */
-    struct plumb_tensor ref_logp;/* (offset[2B]) in, f32: reference, per token; or absent with ref_sum */
-    struct plumb_tensor ref_sum; /* (2B) in, f32: reference, per sequence; absent = from ref_logp; both absent = 0 */
+    struct plumb_tensor ref_logp;/* (offset[2B]) in, f32: reference, per token; or absent with
+                                  * ref_sum */
+    struct plumb_tensor ref_sum; /* (2B) in, f32: reference, per sequence; absent = from
+                                  * ref_logp; both absent = 0 */
     const struct plumb_pairwise_term *terms; /* summed */
     int64_t term_count;          /* 1 .. 8 */
     double beta, label_smoothing;
-    double divisor;              /* global pair count of the step: loss = sum / divisor, gradients alike */
+    double divisor;              /* global pair count of the step: loss = sum / divisor,
+                                  * gradients alike */
     struct plumb_tensor losses;  /* (B) out, f32: weighted sum of the terms, not divided */
     struct plumb_tensor logps;   /* (2B) out, f32: sequence sums; rows 2i chosen */
     struct plumb_tensor rewards; /* (2B) out, f32: beta * (logp - ref) */
-    struct plumb_tensor dlogp;   /* (offset[2B]) out, f32: d loss / d logp per token; absent = evaluation */
+    struct plumb_tensor dlogp;   /* (offset[2B]) out, f32: d loss / d logp per token; absent =
+                                  * evaluation */
 };
-/* Finite for all finite inputs (saturates). Deterministic. Fails: PLUMB_EINVAL naming the option out of range. */
+/* Finite for all finite inputs (saturates). Deterministic. Fails: PLUMB_EINVAL naming the option
+ * out of range. */
 int plumb_pairwise(const struct plumb_device *dev, const struct plumb_pairwise *a);
 void plumb_pairwise_ref(const struct plumb_pairwise *a, enum plumb_dtype round);
 /* TRL's loss_type name to id, or -1; id to name, or NULL. */

@@ -3,22 +3,25 @@
 #include <plumb/base.h>
 PLUMB_BEGIN_C
 
-/* Sums or means of runs of a vector: y[r] = sum (or mean) of x[offset[r] .. offset[r+1]); an empty run gives 0.
- * Backward: dx[m] = dy[r] (or dy[r] / length). */
+/* Sums or means of runs of a vector: y[r] = sum (or mean) of x[offset[r] .. offset[r+1]); an
+ * empty run gives 0. Backward: dx[m] = dy[r] (or dy[r] / length). */
 struct plumb_segsum {
     size_t struct_bytes;
     int64_t M, R;
     const int32_t *offset;       /* (R+1) non-decreasing, offset[0] >= 0, offset[R] <= M */
     bool mean;
     struct plumb_tensor x, y;    /* (M) in, (R) out; f32 */
-    struct plumb_tensor dy, dx;  /* (R) in, (M) out (entries outside the runs are not written); f32 */
+    struct plumb_tensor dy, dx;  /* (R) in, (M) out (entries outside the runs are not written);
+                                  * f32 */
 };
-int plumb_segsum_fwd(const struct plumb_device *dev, const struct plumb_segsum *a); /* f64 accumulation, rounded once */
+/* f64 accumulation, rounded once. */
+int plumb_segsum_fwd(const struct plumb_device *dev, const struct plumb_segsum *a);
 int plumb_segsum_bwd(const struct plumb_device *dev, const struct plumb_segsum *a);
 void plumb_segsum_fwd_ref(const struct plumb_segsum *a, enum plumb_dtype round);
 void plumb_segsum_bwd_ref(const struct plumb_segsum *a, enum plumb_dtype round);
 
-/* y[d] += sum over rows of x[n][d]: gradient of a bias. Rows in fixed blocks merged in index order. */
+/* y[d] += sum over rows of x[n][d]: gradient of a bias. Rows in fixed blocks merged in index
+ * order. */
 struct plumb_colsum {
     size_t struct_bytes;
     int64_t N, D, ldx;           /* ldx 0 = D */

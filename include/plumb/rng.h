@@ -1,5 +1,6 @@
-/* Counter-based randomness (Philox 4x32-10, Salmon et al., SC 2011): a value is a function of its key alone, so
- * nothing depends on the order of execution. The key is (seed, purpose, sample, position). */
+/* Counter-based randomness (Philox 4x32-10, Salmon et al., SC 2011): a value is a function of
+ * its key alone, so nothing depends on the order of execution. The key is (seed, purpose,
+ * sample, position). */
 #pragma once
 #include <plumb/base.h>
 PLUMB_BEGIN_C
@@ -23,7 +24,8 @@ struct plumb_rng_key {
 void plumb_rng_block(const struct plumb_rng_key *key, uint64_t position, uint32_t out[4]);
 /* Uniform in the open interval (0,1): 52 random bits, never 0 or 1. */
 double plumb_rng_uniform(const struct plumb_rng_key *key, uint64_t position);
-double plumb_rng_normal(const struct plumb_rng_key *key, uint64_t position); /* mean 0, variance 1 */
+/* Mean 0, variance 1. */
+double plumb_rng_normal(const struct plumb_rng_key *key, uint64_t position);
 /* Uniform integer in [0, n), n >= 1, (bias below n / 2^64). */
 uint64_t plumb_rng_below(const struct plumb_rng_key *key, uint64_t position, uint64_t n);
 

@@ -16,10 +16,14 @@ struct plumb_text {
     int64_t vocab_size;             /* ids are in [0, vocab_size) */
     int32_t bos_id, eos_id, pad_id, unk_id; /* -1 = none */
     bool add_bos, add_eos;          /* what `add_special` does, for inspect */
-    /* Appends the ids of n bytes of UTF-8 (NUL bytes allowed). With add_special, the post-processor's tokens too. */
-    int (*encode)(void *self, const char *text, size_t n, bool add_special, struct plumb_idbuf *out);
-    /* *out = malloc'ed UTF-8 of the ids (bytes that are not UTF-8 become U+FFFD), *n its length; NUL-terminated. */
-    int (*decode)(void *self, const int32_t *id, int64_t count, bool skip_special, char **out, size_t *n);
+    /* Appends the ids of n bytes of UTF-8 (NUL bytes allowed). With add_special, the
+     * post-processor's tokens too. */
+    int (*encode)(void *self, const char *text, size_t n, bool add_special,
+                  struct plumb_idbuf *out);
+    /* *out = malloc'ed UTF-8 of the ids (bytes that are not UTF-8 become U+FFFD), *n its length;
+     * NUL-terminated. */
+    int (*decode)(void *self, const int32_t *id, int64_t count, bool skip_special,
+                  char **out, size_t *n);
     /* The raw piece of one id as in the vocabulary, valid until release; NULL outside it. */
     const char *(*piece)(void *self, int32_t id);
     bool (*is_special)(void *self, int32_t id);

@@ -28,7 +28,8 @@ void plumb_unpaired_ref(const struct plumb_unpaired *a, enum plumb_dtype round);
 int plumb_unpaired_find(const char *name);
 const char *plumb_unpaired_name(int id);
 
-/* KTO's reference point (arXiv:2402.01306 eq. 7, TRL): kl = max(0, mean over sequences of sum(logp) - ref). */
+/* KTO's reference point (arXiv:2402.01306 eq. 7, TRL): kl = max(0, mean over sequences of
+ * sum(logp) - ref). */
 struct plumb_kto_kl {
     size_t struct_bytes;
     int64_t B;

@@ -1,4 +1,5 @@
-/* Native code of the MLP's activation: one pass over the rows, f32 arithmetic. Compiled once per instruction set. */
+/* Native code of the MLP's activation: one pass over the rows, f32 arithmetic. Compiled once per
+ * instruction set. */
 #include <plumb/glu.h>
 
 #include <math.h>
@@ -20,7 +21,9 @@ static inline struct act gelu_tanh(float x)
 {
     const float c = 0.797884561f, k = 0.044715f;
     const float t = plumb_tanhf(c * (x + k * x * x * x));
-    return (struct act){ 0.5f * x * (1.0f + t), 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * c * (1.0f + 3.0f * k * x * x) };
+    const float inner = c * (1.0f + 3.0f * k * x * x); /* slope of tanh's argument */
+    return (struct act){ 0.5f * x * (1.0f + t),
+                         0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * inner };
 }
 
 static inline struct act gelu_erf(float x)
@@ -31,7 +34,8 @@ static inline struct act gelu_erf(float x)
 
 /* One row forward; ACT is inlined, bf16 and gated are constants after inlining. */
 #define FORWARD(NAME, ACT)                                                                         \
-    static inline void NAME(const void *x, void *y, int64_t at, int64_t out, int64_t F, bool gated, bool bf16) \
+    static inline void NAME(const void *x, void *y, int64_t at, int64_t out, int64_t F,            \
+                            bool gated, bool bf16)                                                 \
     {                                                                                              \
         _Pragma("omp simd") for (int64_t f = 0; f < F; f++)                                        \
         {                                                                                          \
@@ -40,7 +44,8 @@ static inline struct act gelu_erf(float x)
         }                                                                                          \
     }
 #define BACKWARD(NAME, ACT)                                                                        \
-    static inline void NAME(const void *x, const void *dy, void *dx, int64_t at, int64_t out, int64_t F, bool gated, bool bf16) \
+    static inline void NAME(const void *x, const void *dy, void *dx, int64_t at, int64_t out,      \
+                            int64_t F, bool gated, bool bf16)                                      \
     {                                                                                              \
         _Pragma("omp simd") for (int64_t f = 0; f < F; f++)                                        \
         {                                                                                          \

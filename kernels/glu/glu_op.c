@@ -16,7 +16,10 @@ static const struct plumb_case cases[] = {
 static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *args)
 {
     struct plumb_glu *a = args;
-    *a = (struct plumb_glu){ .struct_bytes = sizeof *a, .N = c->dim[0], .F = c->dim[1], .kind = (enum plumb_act_kind)c->dim[2] };
+    *a = (struct plumb_glu){ .struct_bytes = sizeof *a,
+                             .N = c->dim[0],
+                             .F = c->dim[1],
+                             .kind = (enum plumb_act_kind)c->dim[2] };
     const int64_t in = a->N * a->F * (plumb_act_is_gated(a->kind) ? 2 : 1);
     plumb_case_in(m, &a->x, &a->dx, PLUMB_CASE_ACT, "x", in, -6, 6);
     plumb_case_out(m, &a->y, &a->dy, PLUMB_CASE_ACT, "y", a->N * a->F);
@@ -36,7 +39,15 @@ static void bwd_ref(const void *a, enum plumb_dtype round) { plumb_glu_bwd_ref(a
 
 extern const struct plumb_op plumb_op_glu[];
 const struct plumb_op plumb_op_glu[] = {
-    { .name = "glu", .cases = cases, .case_count = sizeof cases / sizeof *cases, .args_bytes = sizeof(struct plumb_glu),
-      .setup = setup, .fwd = fwd, .bwd = bwd, .fwd_ref = fwd_ref, .bwd_ref = bwd_ref, .bytes = bytes },
+    { .name = "glu",
+      .cases = cases,
+      .case_count = sizeof cases / sizeof *cases,
+      .args_bytes = sizeof(struct plumb_glu),
+      .setup = setup,
+      .fwd = fwd,
+      .bwd = bwd,
+      .fwd_ref = fwd_ref,
+      .bwd_ref = bwd_ref,
+      .bytes = bytes },
     { 0 },
 };

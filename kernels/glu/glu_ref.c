@@ -22,7 +22,8 @@ static struct act activate(enum plumb_act_kind kind, double x)
     } else {
         const double c = 0.79788456080286535588, k = 0.044715;
         const double t = tanh(c * (x + k * x * x * x));
-        r = (struct act){ 0.5 * x * (1 + t), 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * k * x * x) };
+        r = (struct act){ 0.5 * x * (1 + t),
+                          0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * k * x * x) };
     }
     return r;
 }
@@ -49,7 +50,8 @@ void plumb_glu_bwd_ref(const struct plumb_glu *a, enum plumb_dtype round)
     for (int64_t n = 0; n < a->N; n++)
         for (int64_t f = 0; f < F; f++) {
             const struct act r = activate(a->kind, x[n * ld + f]);
-            const double value = plumb_dtype_round(round, r.value), slope = plumb_dtype_round(round, r.slope);
+            const double value = plumb_dtype_round(round, r.value),
+                         slope = plumb_dtype_round(round, r.slope);
             const double up = gated ? x[n * ld + F + f] : 1, g = dy[n * F + f];
             dx[n * ld + f] = plumb_dtype_round(round, plumb_dtype_round(round, g * up) * slope);
             if (gated) dx[n * ld + F + f] = plumb_dtype_round(round, g * value);
