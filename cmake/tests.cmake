@@ -11,3 +11,9 @@ foreach(t ${test_sources})
     set_tests_properties(${name} PROPERTIES TIMEOUT 300 FAIL_REGULAR_EXPRESSION "Tested: 0 "
         ENVIRONMENT "PLUMB_SOURCE=${CMAKE_SOURCE_DIR};PLUMB_BUILD=${CMAKE_BINARY_DIR};OMP_WAIT_POLICY=passive")
 endforeach()
+# The native code of every instruction set, on a machine that has the best one.
+foreach(isa v2 v3)
+    add_test(NAME ops_test_${isa} COMMAND ops_test --jobs 1 --filter "ops/every*")
+    set_tests_properties(ops_test_${isa} PROPERTIES TIMEOUT 300 FAIL_REGULAR_EXPRESSION "Tested: 0 "
+        ENVIRONMENT "PLUMB_ISA=${isa};OMP_WAIT_POLICY=passive")
+endforeach()

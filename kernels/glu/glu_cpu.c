@@ -17,13 +17,14 @@ static inline struct act silu(float x)
     return (struct act){ x * s, s * (1.0f + x * (1.0f - s)) };
 }
 
+/* 0.5 (1 + tanh u) is sigmoid(2u); its slope from the same exponential, so that no digits cancel. */
 static inline struct act gelu_tanh(float x)
 {
     const float c = 0.797884561f, k = 0.044715f;
-    const float t = plumb_tanhf(c * (x + k * x * x * x));
-    const float inner = c * (1.0f + 3.0f * k * x * x); /* slope of tanh's argument */
-    return (struct act){ 0.5f * x * (1.0f + t),
-                         0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * inner };
+    const float u = c * (x + k * x * x * x);
+    const float e = plumb_expf(-2.0f * (u < 0 ? -u : u)), d = 1.0f / (1.0f + e);
+    const float s = u < 0 ? e * d : d;
+    return (struct act){ x * s, s + 2.0f * x * (e * d * d) * c * (1.0f + 3.0f * k * x * x) };
 }
 
 static inline struct act gelu_erf(float x)
