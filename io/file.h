@@ -3,20 +3,22 @@
 #include <plumb/base.h>
 #include <stdio.h>
 
-/* *out = malloc'ed contents + NUL, *n its length; gzip is recognised by its magic bytes. Fails
- * over `limit` bytes (0 = 4 GiB) so that a small hostile archive cannot fill the memory. */
+/* *out = malloc'ed contents + NUL, *n its length; gzip is recognised by its magic bytes. Fails over
+ * `limit` bytes (0 = 4 GiB) so that a small hostile archive cannot fill the memory. *out is NULL
+ * after a failure. */
 int plumb_file_read(const char *path, size_t limit, char **out, size_t *n);
 
 struct plumb_map {
-    const char *data; /* read-only, private */
+    const char *data; /* read-only, private; NULL for an empty file */
     size_t bytes;
 };
 int plumb_map_open(struct plumb_map *m, const char *path);
 void plumb_map_release(struct plumb_map *m); /* takes a zeroed one */
 
-/* A file written under a temporary name beside `path`; commit flushes to disk and renames, abort
- * removes. Exactly one of the two must be called. Every failure (full disk) names the file and
- * leaves what stood at `path`. */
+/* A file written as `<path>.tmp`; commit flushes to disk and renames, abort removes. Exactly one of
+ * the two must be called (abort after a failed open or after commit does nothing). Every failure
+ * (full disk) names the file and leaves what stood at `path`. Devices and pipes are written in
+ * place. */
 struct plumb_writer {
     FILE *f;
     char *path, *temporary;
@@ -25,8 +27,9 @@ struct plumb_writer {
 int plumb_writer_open(struct plumb_writer *w, const char *path);
 int plumb_writer_put(struct plumb_writer *w, const void *data, size_t n);
 int plumb_writer_commit(struct plumb_writer *w);
-void plumb_writer_abort(struct plumb_writer *w); /* takes a zeroed one */
-int plumb_dir_make(const char *path);            /* mkdir -p */
-bool plumb_file_exists(const char *path);
-/* Fails when too long. */
-int plumb_path_join(char *out, size_t n, const char *dir, const char *name);
+void plumb_writer_abort(struct plumb_writer *w);       /* takes a zeroed one */
+int plumb_file_copy(const char *from, const char *to); /* whole or not at all */
+int plumb_dir_make(const char *path);                  /* mkdir -p */
+bool plumb_file_exists(const char *path);              /* anything: file, folder, device */
+int plumb_path_join(char *out, size_t n, const char *dir,
+                    const char *name); /* fails when too long */
