@@ -1,0 +1,302 @@
+#include <plumb/norm.h>
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static double pattern(int64_t i) { return sin(0.7 * (double)i) * 2 + 0.3; }
+
+static void put(void *to, enum plumb_dtype t, int64_t i, double x)
+{
+    if (t == PLUMB_F64) ((double *)to)[i] = x;
+    if (t == PLUMB_F32) ((float *)to)[i] = (float)x;
+    if (t != PLUMB_BF16) return;
+    const float f = (float)plumb_dtype_round(PLUMB_BF16, x);
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    ((uint16_t *)to)[i] = (uint16_t)(u >> 16);
+}
+
+static double take(const void *from, enum plumb_dtype t, int64_t i)
+{
+    if (t == PLUMB_F64) return ((const double *)from)[i];
+    if (t == PLUMB_F32) return (double)((const float *)from)[i];
+    const uint32_t u = (uint32_t)((const uint16_t *)from)[i] << 16;
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return (double)f;
+}
+
+Test(norm, names_the_argument_that_is_wrong)
+{
+    float v[8] = { 0 };
+    const struct plumb_tensor t = { v, PLUMB_F32 };
+    const struct plumb_norm good = { .struct_bytes = sizeof good,
+                                     .kind = PLUMB_NORM_RMS,
+                                     .N = 1,
+                                     .G = 1,
+                                     .D = 4,
+                                     .eps = 1e-6,
+                                     .x = t,
+                                     .w = t,
+                                     .y = { v + 4, PLUMB_F32 } };
+    struct plumb_norm bad[9];
+    const char *word[9] = {
+        "D=0",    "G=0",         "ldx=3", "eps=", "delta", "float16", "RMSNorm has none",
+        "kind=7", "struct_bytes"
+    };
+    for (int i = 0; i < 9; i++)
+        bad[i] = good;
+    bad[0].D = 0;
+    bad[1].G = 0;
+    bad[2].ldx = 3;
+    bad[3].eps = NAN;
+    bad[4].sum = t;
+    bad[5].y.dtype = PLUMB_F16;
+    bad[6].b = t;
+    bad[7].kind = (enum plumb_norm_kind)7;
+    bad[8].struct_bytes = 8;
+    cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &good), PLUMB_OK, "%s", plumb_errmsg());
+    for (int i = 0; i < 9; i++) {
+        cr_expect_eq(plumb_norm_fwd(&plumb_cpu, &bad[i]), PLUMB_EINVAL, "case %d", i);
+        cr_expect(strstr(plumb_errmsg(), word[i]), "case %d, message was: %s", i, plumb_errmsg());
+    }
+}
+
+Test(norm, backward_asks_for_its_scratch_by_name)
+{
+    float v[4] = { 1, 2, 3, 4 }, o[4], r[1] = { 1 };
+    const struct plumb_tensor t = { v, PLUMB_F32 };
+    const struct plumb_norm a = { .struct_bytes = sizeof a,
+                                  .N = 1,
+                                  .G = 1,
+                                  .D = 4,
+                                  .x = t,
+                                  .w = t,
+                                  .dy = t,
+                                  .dw = t,
+                                  .rstd = { r, PLUMB_F32 },
+                                  .dx = { o, PLUMB_F32 } };
+    cr_assert_eq(plumb_norm_bwd(&plumb_cpu, &a), PLUMB_EINVAL);
+    cr_expect(strstr(plumb_errmsg(), "work"), "message was: %s", plumb_errmsg());
+}
+
+Test(norm, small_rows_by_hand)
+{
+    float x[2] = { 3, 4 }, w[2] = { 1, 2 }, b[2] = { 0, 10 }, y[2], mean, rstd;
+    struct plumb_norm a = { .struct_bytes = sizeof a,
+                            .kind = PLUMB_NORM_RMS,
+                            .N = 1,
+                            .G = 1,
+                            .D = 2,
+                            .x = { x, PLUMB_F32 },
+                            .w = { w, PLUMB_F32 },
+                            .y = { y, PLUMB_F32 } };
+    cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &a), PLUMB_OK);
+    cr_expect_float_eq(y[0], 3 / sqrt(12.5), 2e-7);
+    cr_expect_float_eq(y[1], 8 / sqrt(12.5), 4e-7);
+    a.kind = PLUMB_NORM_LAYER;
+    a.b = (struct plumb_tensor){ b, PLUMB_F32 };
+    a.mean = (struct plumb_tensor){ &mean, PLUMB_F32 };
+    a.rstd = (struct plumb_tensor){ &rstd, PLUMB_F32 };
+    cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &a), PLUMB_OK);
+    cr_expect(y[0] == -1 && y[1] == 12 && mean == 3.5f && rstd == 2);
+}
+
+/* One pass over x and x^2 would lose the variance altogether here. */
+Test(norm, layer_norm_keeps_the_variance_of_a_row_far_from_zero)
+{
+    float x[64], w[64], y[64];
+    for (int i = 0; i < 64; i++)
+        x[i] = 65536.0f + (i % 2 ? 1.0f : -1.0f), w[i] = 1;
+    const struct plumb_norm a = { .struct_bytes = sizeof a,
+                                  .kind = PLUMB_NORM_LAYER,
+                                  .N = 1,
+                                  .G = 1,
+                                  .D = 64,
+                                  .x = { x, PLUMB_F32 },
+                                  .w = { w, PLUMB_F32 },
+                                  .y = { y, PLUMB_F32 } };
+    cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &a), PLUMB_OK);
+    for (int i = 0; i < 64; i++)
+        cr_expect_eq(y[i], i % 2 ? 1.0f : -1.0f);
+}
+
+Test(norm, a_rows_bits_ignore_the_other_rows)
+{
+    enum { N = 9, D = 53 };
+    float x[N * D], w[D], all[N * D], one[D];
+    for (int i = 0; i < N * D; i++)
+        x[i] = (float)pattern(i);
+    for (int i = 0; i < D; i++)
+        w[i] = (float)pattern(3 * i + 1);
+    for (int kind = 0; kind < 2; kind++) {
+        struct plumb_norm a = { .struct_bytes = sizeof a,
+                                .kind = (enum plumb_norm_kind)kind,
+                                .N = N,
+                                .G = 1,
+                                .D = D,
+                                .eps = 1e-5,
+                                .x = { x, PLUMB_F32 },
+                                .w = { w, PLUMB_F32 },
+                                .y = { all, PLUMB_F32 } };
+        cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &a), PLUMB_OK);
+        for (int n = 0; n < N; n++) {
+            a.N = 1, a.x.data = x + n * D, a.y.data = one;
+            cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &a), PLUMB_OK);
+            cr_expect_arr_eq(one, all + n * D, sizeof one);
+        }
+    }
+}
+
+/* The heads of q inside rows of q, k and v: in place, the rest of the row untouched. */
+Test(norm, strided_groups_in_place_equal_dense_ones)
+{
+    enum { N = 5, G = 2, D = 20, LD = 70 };
+    float wide[N * LD], before[N * LD], dense[N * G * D], w[D], y[N * G * D];
+    for (int i = 0; i < N * LD; i++)
+        before[i] = wide[i] = (float)pattern(i);
+    for (int n = 0; n < N; n++)
+        memcpy(dense + n * G * D, wide + n * LD, G * D * sizeof *dense);
+    for (int i = 0; i < D; i++)
+        w[i] = (float)pattern(i + 5);
+    const struct plumb_norm a = { .struct_bytes = sizeof a,
+                                  .kind = PLUMB_NORM_RMS,
+                                  .N = N,
+                                  .G = G,
+                                  .D = D,
+                                  .eps = 1e-6,
+                                  .x = { dense, PLUMB_F32 },
+                                  .w = { w, PLUMB_F32 },
+                                  .y = { y, PLUMB_F32 } };
+    struct plumb_norm s = a;
+    s.x.data = s.y.data = wide;
+    s.ldx = s.ldy = LD;
+    cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &a), PLUMB_OK);
+    cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &s), PLUMB_OK);
+    for (int n = 0; n < N; n++) {
+        cr_expect_arr_eq(wide + n * LD, y + n * G * D, G * D * sizeof *y);
+        cr_expect_arr_eq(wide + n * LD + G * D, before + n * LD + G * D,
+                         (LD - G * D) * sizeof *wide);
+    }
+    s.ldy = G * D;
+    cr_expect_eq(plumb_norm_fwd(&plumb_cpu, &s), PLUMB_EINVAL);
+    cr_expect(strstr(plumb_errmsg(), "y cannot alias x"), "message was: %s", plumb_errmsg());
+}
+
+/* dx over dsum or over dy, with and without weight gradients: the same bits as into fresh
+ * memory. */
+Test(norm, backward_in_place_equals_out_of_place)
+{
+    enum { N = 40, D = 33 };
+    float x[N * D], dy[N * D], dsum[N * D], w[D], dw[D] = { 0 }, db[D] = { 0 }, work[2 * 2 * D];
+    float rstd[N], mean[N], dx[N * D], copy[N * D];
+    for (int i = 0; i < N * D; i++) {
+        x[i] = (float)pattern(i), dy[i] = (float)pattern(2 * i + 1);
+        dsum[i] = (float)pattern(3 * i + 2);
+    }
+    for (int i = 0; i < D; i++)
+        w[i] = 1 + (float)pattern(i);
+    for (int n = 0; n < N; n++)
+        rstd[n] = 0.5f + (float)n / N, mean[n] = 0.1f * (float)n;
+    struct plumb_norm a = { .struct_bytes = sizeof a,
+                            .kind = PLUMB_NORM_LAYER,
+                            .N = N,
+                            .G = 1,
+                            .D = D,
+                            .x = { x, PLUMB_F32 },
+                            .w = { w, PLUMB_F32 },
+                            .rstd = { rstd, PLUMB_F32 },
+                            .mean = { mean, PLUMB_F32 },
+                            .dy = { dy, PLUMB_F32 },
+                            .dsum = { dsum, PLUMB_F32 },
+                            .dx = { dx, PLUMB_F32 },
+                            .dw = { dw, PLUMB_F32 },
+                            .db = { db, PLUMB_F32 },
+                            .work = { work, PLUMB_F32 } };
+    cr_assert_eq(plumb_norm_bwd_workspace(&plumb_cpu, &a), sizeof work);
+    cr_assert_eq(plumb_norm_bwd(&plumb_cpu, &a), PLUMB_OK, "%s", plumb_errmsg());
+    memcpy(copy, dsum, sizeof copy);
+    a.dx.data = a.dsum.data = copy;
+    cr_assert_eq(plumb_norm_bwd(&plumb_cpu, &a), PLUMB_OK);
+    cr_expect_arr_eq(copy, dx, sizeof dx);
+    memcpy(copy, dy, sizeof copy);
+    a.dsum.data = dsum, a.dx.data = a.dy.data = copy;
+    cr_assert_eq(plumb_norm_bwd(&plumb_cpu, &a), PLUMB_OK);
+    cr_expect_arr_eq(copy, dx, sizeof dx);
+    float sum[D] = { 0 };
+    for (int i = 0; i < N * D; i++)
+        sum[i % D] += dy[i];
+    for (int d = 0; d < D; d++) /* three calls added three times */
+        cr_expect_float_eq(db[d], 3 * sum[d], 3 * N * 2.4e-7 * 3, "column %d", d);
+    a.dw.data = a.db.data = a.work.data = NULL, a.dy.data = dy, a.dx.data = copy;
+    cr_assert_eq(plumb_norm_bwd(&plumb_cpu, &a), PLUMB_OK);
+    cr_expect_arr_eq(copy, dx, sizeof dx);
+}
+
+enum { COMBO_N = 3, COMBO_D = 70, COMBO = COMBO_N * COMBO_D };
+struct combo {
+    double x[COMBO], delta[COMBO], sum[COMBO], y[COMBO], w[COMBO_D], b[COMBO_D];
+};
+
+/* Tensors of the given dtypes holding the same rounded values, in `c`. */
+static struct plumb_norm combo(struct combo *c, enum plumb_dtype x, enum plumb_dtype delta,
+                               enum plumb_dtype y, enum plumb_dtype w, const enum plumb_dtype *as)
+{
+    for (int i = 0; i < COMBO; i++) {
+        put(c->x, x, i, plumb_dtype_round(as[0], pattern(i)));
+        put(c->delta, delta, i, plumb_dtype_round(as[1], pattern(2 * i + 7)));
+    }
+    for (int i = 0; i < COMBO_D; i++) {
+        put(c->w, w, i, plumb_dtype_round(as[3], pattern(5 * i + 1)));
+        put(c->b, w, i, plumb_dtype_round(as[3], pattern(4 * i + 2)));
+    }
+    return (struct plumb_norm){ .struct_bytes = sizeof(struct plumb_norm),
+                                .kind = PLUMB_NORM_LAYER,
+                                .N = COMBO_N,
+                                .G = 1,
+                                .D = COMBO_D,
+                                .eps = 1e-5,
+                                .x = { c->x, x },
+                                .delta = { c->delta, delta },
+                                .sum = { c->sum, x },
+                                .w = { c->w, w },
+                                .b = { c->b, w },
+                                .y = { c->y, y } };
+}
+
+static void compare(const double *truth, const double *yard, const void *got, enum plumb_dtype t,
+                    const char *what)
+{
+    double plain = 0, own = 0, scale = 0;
+    for (int i = 0; i < COMBO; i++) {
+        plain = fmax(plain, fabs(yard[i] - truth[i]));
+        own = fmax(own, fabs(take(got, t, i) - truth[i]));
+        scale = fmax(scale, fabs(truth[i]));
+    }
+    cr_expect(own <= 2 * plain + plumb_dtype_eps(t) * scale, "%s: error %g, yardstick %g", what,
+              own, plain);
+}
+
+Test(norm, every_mix_of_dtypes_agrees_with_the_oracle)
+{
+    static const enum plumb_dtype all64[4] = { PLUMB_F64, PLUMB_F64, PLUMB_F64, PLUMB_F64 };
+    for (int mix = 0; mix < 16; mix++) {
+        enum plumb_dtype t[4]; /* of x, delta, y, w */
+        for (int i = 0; i < 4; i++)
+            t[i] = mix >> i & 1 ? PLUMB_BF16 : PLUMB_F32;
+        struct combo truth, yard, got;
+        struct plumb_norm a = combo(&truth, all64[0], all64[1], all64[2], all64[3], t);
+        plumb_norm_fwd_ref(&a, PLUMB_F64);
+        a = combo(&yard, all64[0], all64[1], all64[2], all64[3], t);
+        plumb_norm_fwd_ref(&a, mix ? PLUMB_BF16 : PLUMB_F32);
+        a = combo(&got, t[0], t[1], t[2], t[3], t);
+        cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &a), PLUMB_OK, "%s", plumb_errmsg());
+        char what[64];
+        snprintf(what, sizeof what, "mix %d, sum", mix);
+        compare(truth.sum, yard.sum, got.sum, t[0], what);
+        snprintf(what, sizeof what, "mix %d, y", mix);
+        compare(truth.y, yard.y, got.y, t[2], what);
+    }
+}
