@@ -1,0 +1,59 @@
+/* Checks the arguments of the embedding and picks the code that runs it. */
+#include <plumb/embed.h>
+
+#include <math.h>
+
+#include "kernels/op.h"
+
+PLUMB_CPU_DECLARE(plumb_embed_fwd_cpu, plumb_embed);
+PLUMB_CPU_DECLARE(plumb_embed_bwd_cpu, plumb_embed);
+
+static int check_ids(const char *field, const int32_t *id, int64_t N, const char *limit,
+                     int64_t end)
+{
+    if (!id && N > 0) return plumb_fail(PLUMB_EINVAL, "embed: %s is missing", field);
+    for (int64_t n = 0; n < N; n++)
+        if (id[n] < 0 || id[n] >= end)
+            return plumb_fail(PLUMB_EINVAL, "embed: %s[%lld]=%d, must be in [0,%s=%lld)", field,
+                              (long long)n, id[n], limit, (long long)end);
+    return PLUMB_OK;
+}
+
+static int check(const struct plumb_device *dev, const struct plumb_embed *a, bool backward)
+{
+    PLUMB_TRY(plumb_check_struct("embed", a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_size("embed", "N", a->N, 0));
+    PLUMB_TRY(plumb_check_size("embed", "D", a->D, 1));
+    PLUMB_TRY(plumb_check_size("embed", "V", a->V, 1));
+    PLUMB_TRY(plumb_check_size("embed", "P", a->P, 0));
+    if (!isfinite(a->scale))
+        return plumb_fail(PLUMB_EINVAL, "embed: scale=%g, must be finite", a->scale);
+    PLUMB_TRY(check_ids("token", a->token, a->N, "V", a->V));
+    if (a->P > 0) PLUMB_TRY(check_ids("position", a->position, a->N, "P", a->P));
+    if (!backward) {
+        PLUMB_TRY(plumb_check_tensor("embed", dev, "w", &a->w, PLUMB_MASK_FLOATS));
+        if (a->P > 0)
+            PLUMB_TRY(plumb_check_tensor("embed", dev, "wpos", &a->wpos, PLUMB_MASK(a->w.dtype)));
+        return plumb_check_tensor("embed", dev, "y", &a->y, PLUMB_MASK_FLOATS);
+    }
+    PLUMB_TRY(plumb_check_tensor("embed", dev, "dy", &a->dy, PLUMB_MASK_FLOATS));
+    PLUMB_TRY(plumb_check_tensor("embed", dev, "dw", &a->dw, PLUMB_MASK_F32));
+    if (a->P > 0) PLUMB_TRY(plumb_check_tensor("embed", dev, "dwpos", &a->dwpos, PLUMB_MASK_F32));
+    return PLUMB_OK;
+}
+
+int plumb_embed_fwd(const struct plumb_device *dev, const struct plumb_embed *a)
+{
+    PLUMB_TRY(check(dev, a, false));
+    if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_embed_fwd_cpu, a);
+    plumb_embed_fwd_ref(a, PLUMB_F64);
+    return PLUMB_OK;
+}
+
+int plumb_embed_bwd(const struct plumb_device *dev, const struct plumb_embed *a)
+{
+    PLUMB_TRY(check(dev, a, true));
+    if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_embed_bwd_cpu, a);
+    plumb_embed_bwd_ref(a, PLUMB_F64);
+    return PLUMB_OK;
+}
