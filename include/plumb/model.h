@@ -76,8 +76,8 @@ struct plumb_param {
 
 #define PLUMB_PARAMS_PER_LAYER 14
 /* Fills `out` (room for `capacity`) in flat-buffer order and sets *count and *elements (of one
- * flat buffer, padding included). Order: embedding, position, layers, final norm, head. Fails on
- * an impossible config, naming the field. */
+ * flat buffer, padding included). Order: embedding, position, layers, final norm, head; inside a
+ * layer what decays comes first. Fails on an impossible config, naming the field. */
 int plumb_model_params(const struct plumb_model_config *c, struct plumb_param *out,
                        int64_t capacity, int64_t *count, int64_t *elements);
 /* An upper bound of *count. */
