@@ -1,0 +1,117 @@
+/* What a training run is told: TRL's and transformers' option names as fields, filled from the
+ * tables in tools/ (which hold defaults, bounds and help) or by a program. Strings belong to the
+ * caller and outlive the run. */
+#pragma once
+#include "algos/schedule.h"
+#include <plumb/base.h>
+PLUMB_BEGIN_C
+
+/* None: NULL for strings, count 0 for lists, NaN for floats, PLUMB_NONE_INT for integers,
+ * PLUMB_UNSET for the rest. */
+#define PLUMB_NONE_INT INT64_MIN
+enum plumb_tristate { PLUMB_UNSET = -1, PLUMB_NO = 0, PLUMB_YES = 1 };
+
+struct plumb_strings {
+    const char *const *item;
+    int64_t count;
+};
+struct plumb_floats {
+    const double *item;
+    int64_t count;
+};
+
+/* Values of options with a fixed choice, in the order of the names beside them. */
+enum plumb_interval { PLUMB_INTERVAL_NO, PLUMB_INTERVAL_STEPS, PLUMB_INTERVAL_EPOCH };
+#define PLUMB_INTERVAL_NAMES "no", "steps", "epoch"
+enum plumb_sampling { PLUMB_SAMPLING_RANDOM, PLUMB_SAMPLING_SEQUENTIAL };
+#define PLUMB_SAMPLING_NAMES "random", "sequential"
+enum plumb_truncation { PLUMB_KEEP_START, PLUMB_KEEP_END };
+#define PLUMB_TRUNCATION_NAMES "keep_start", "keep_end"
+enum plumb_precision { PLUMB_PRECISION_F32, PLUMB_PRECISION_BF16, PLUMB_PRECISION_F64 };
+#define PLUMB_PRECISION_NAMES "float32", "bfloat16", "float64"
+enum plumb_device_choice { PLUMB_DEVICE_AUTO, PLUMB_DEVICE_CPU, PLUMB_DEVICE_REF };
+#define PLUMB_DEVICE_NAMES "auto", "cpu", "ref"
+
+struct plumb_train_config {
+    /* model */
+    const char *model_name_or_path;     /* Hugging Face folder or GGUF file */
+    const char *tokenizer_name_or_path; /* NULL = the model's */
+    enum plumb_precision dtype;         /* of weights and residual stream */
+    enum plumb_tristate bf16;           /* mixed precision; unset = where the processor has it */
+    enum plumb_device_choice device;
+    bool gradient_checkpointing;        /* recompute a layer's activations in backward; changes
+                                         * no number */
+    bool disable_dropout;               /* the model's dropout counts as 0; else dropout > 0 is
+                                         * refused */
+    /* data */
+    const char *dataset_name;           /* JSONL/JSON file, or folder holding <split>.jsonl */
+    const char *dataset_train_split, *dataset_test_split;
+    const char *eval_dataset_name;      /* file of evaluation rows; NULL = the test split, if any */
+    double eval_fraction;               /* else this share of the training rows, 0 = none */
+    enum plumb_sampling train_sampling_strategy;
+    int64_t max_length;                 /* tokens a sequence; PLUMB_NONE_INT = no limit */
+    bool skip_bad_rows;
+    bool share_prompts;                 /* compute a prompt once for its completions; changes no
+                                         * row's result */
+    /* optimizer */
+    double learning_rate;
+    struct plumb_schedule schedule;     /* kind and kwargs; peak and steps are set when the run's
+                                         * length is known */
+    const char *lr_scheduler_kwargs;    /* as given, JSON; already read into `schedule` */
+    double warmup_steps;                /* < 1: share of all steps */
+    double warmup_ratio;                /* used when warmup_steps is 0 */
+    double adam_beta1, adam_beta2, adam_epsilon, weight_decay;
+    double max_grad_norm;               /* 0 = no clipping */
+    int64_t per_device_train_batch_size, per_device_eval_batch_size, gradient_accumulation_steps;
+    double num_train_epochs;
+    int64_t max_steps;                  /* > 0 overrides num_train_epochs; -1 = from epochs */
+    int64_t seed, data_seed;            /* data_seed PLUMB_NONE_INT = seed */
+    /* output */
+    const char *output_dir;
+    bool overwrite_output_dir, quiet;
+    const char *resume_from_checkpoint; /* NULL, a checkpoint folder, or "true" = the last one in
+                                         * output_dir */
+    enum plumb_interval logging_strategy, eval_strategy, save_strategy;
+    double logging_steps, eval_steps, save_steps; /* < 1: share of all steps; eval_steps NaN =
+                                                   * logging_steps */
+    bool logging_first_step;
+    int64_t save_total_limit;           /* PLUMB_NONE_INT = keep all */
+    bool load_best_model_at_end;
+    const char *metric_for_best_model;  /* NULL = loss */
+    enum plumb_tristate greater_is_better; /* unset = not when the metric's name ends in loss */
+};
+
+struct plumb_sft_config {
+    struct plumb_train_config train;
+    int loss_type;                      /* enum plumb_supervised_loss */
+    enum plumb_truncation truncation_mode;
+    const char *dataset_text_field;     /* column of language-modeling rows */
+    enum plumb_tristate completion_only_loss; /* unset = for rows with prompt and completion */
+};
+
+struct plumb_dpo_config {
+    struct plumb_train_config train;
+    double beta, label_smoothing;
+    struct plumb_strings loss_type;     /* names of pairwise.def, summed */
+    struct plumb_floats loss_weights;   /* as many as loss_type; none = 1 each */
+    enum plumb_truncation truncation_mode;
+    bool precompute_ref_log_probs;
+    int64_t precompute_ref_batch_size;  /* PLUMB_NONE_INT = the training batch's */
+};
+
+struct plumb_kto_config {
+    struct plumb_train_config train;
+    int loss_type;                      /* enum plumb_unpaired_loss */
+    double beta, desirable_weight, undesirable_weight;
+    bool precompute_ref_log_probs;
+    int64_t precompute_ref_batch_size;
+};
+
+struct plumb_reward_config {
+    struct plumb_train_config train;
+    double center_rewards_coefficient;  /* NaN = none */
+    const char *initial_head;           /* JSON file of the scalar head's weights; NULL = from
+                                         * the model or drawn */
+};
+
+PLUMB_END_C
