@@ -191,17 +191,23 @@ void plumb_writer_abort(struct plumb_writer *w)
     *w = (struct plumb_writer){ 0 };
 }
 
+int plumb_file_write(const char *path, const void *data, size_t n)
+{
+    struct plumb_writer w = { 0 };
+    int rc = PLUMB_OK;
+    PLUMB_TRYG(plumb_writer_open(&w, path));
+    PLUMB_TRYG(plumb_writer_put(&w, data, n));
+    PLUMB_TRYG(plumb_writer_commit(&w));
+out:
+    plumb_writer_abort(&w);
+    return rc;
+}
+
 int plumb_file_copy(const char *from, const char *to)
 {
     struct plumb_map m;
     PLUMB_TRY(plumb_map_open(&m, from));
-    struct plumb_writer w = { 0 };
-    int rc = PLUMB_OK;
-    PLUMB_TRYG(plumb_writer_open(&w, to));
-    PLUMB_TRYG(plumb_writer_put(&w, m.data, m.bytes));
-    PLUMB_TRYG(plumb_writer_commit(&w));
-out:
-    plumb_writer_abort(&w);
+    const int rc = plumb_file_write(to, m.data, m.bytes);
     plumb_map_release(&m);
     return rc;
 }

@@ -27,7 +27,9 @@ struct plumb_writer {
 int plumb_writer_open(struct plumb_writer *w, const char *path);
 int plumb_writer_put(struct plumb_writer *w, const void *data, size_t n);
 int plumb_writer_commit(struct plumb_writer *w);
-void plumb_writer_abort(struct plumb_writer *w);       /* takes a zeroed one */
+void plumb_writer_abort(struct plumb_writer *w); /* takes a zeroed one */
+/* A small file at once, whole or not at all. */
+int plumb_file_write(const char *path, const void *data, size_t n);
 int plumb_file_copy(const char *from, const char *to); /* whole or not at all */
 int plumb_dir_make(const char *path);                  /* mkdir -p */
 bool plumb_file_exists(const char *path);              /* anything: file, folder, device */

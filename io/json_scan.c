@@ -190,7 +190,7 @@ static bool same_name(const char *a, const char *b, const char *end)
 /* Names of the object that starts at `base` of the stack: none may stand twice. */
 static int check_names(struct scan *s, size_t base)
 {
-    qsort(s->names + base, s->used - base, sizeof *s->names, by_hash);
+    if (s->used > base) qsort(s->names + base, s->used - base, sizeof *s->names, by_hash);
     for (size_t i = base + 1; i < s->used; i++)
         for (size_t j = i; j-- > base && s->names[j].hash == s->names[i].hash;)
             if (same_name(s->names[i].at, s->names[j].at, s->end))

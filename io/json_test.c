@@ -96,6 +96,7 @@ Test(json, a_name_twice_is_refused_however_it_is_written)
     REFUSE("{\"a\": 1, \"\\u0061\": 3}", "1:10", "twice");
     REFUSE("[{\"x\": {\"\xC3\xA4\": 1,\n\"\\u00E4\": 2}}]", "2:1", "twice");
     REFUSE("{\"\": 1, \"\": 2}", "1:9", "twice");
+    cJSON_Delete(take("{}"));
     cJSON_Delete(take("{\"a\": {\"a\": 1}, \"b\": {\"a\": 2}, \"A\": 3, \"aa\": 4}"));
 }
 

@@ -1,0 +1,34 @@
+/* Named tensors wherever they come from: what a weights file offers and a weights writer takes.
+ * safetensors implements it; another format joins by filling the same struct, under Hugging Face's
+ * names and layouts. */
+#pragma once
+#include <plumb/base.h>
+
+#define PLUMB_WEIGHT_RANK 8
+
+struct plumb_weight {
+    const char *name;
+    const char *dtype; /* as the file spells it: "F32", "BF16", "I64", "Q4_1", ... */
+    int rank;          /* 0 for a scalar */
+    int64_t shape[PLUMB_WEIGHT_RANK];
+    int64_t count;    /* product of the shape */
+    const void *data; /* the stored bytes, unaligned; NULL where there are none */
+    size_t bytes;
+};
+
+struct plumb_weights {
+    const char *origin;                /* path, for messages */
+    const struct plumb_weight *tensor; /* (count) sorted by name for plumb_weights_find */
+    int64_t count;
+    /* out[i] = element first + i (row-major) of tensor `index`, exact; n elements, in range. */
+    int (*read)(const struct plumb_weights *w, int64_t index, int64_t first, int64_t n,
+                double *out);
+    void (*release)(struct plumb_weights *w); /* NULL when nothing is owned */
+    void *self;
+};
+
+/* The index of a tensor, -1 without one. */
+int64_t plumb_weights_find(const struct plumb_weights *w, const char *name);
+void plumb_weights_release(struct plumb_weights *w); /* takes a zeroed one; leaves it zeroed */
+/* "[3, 4]" into out; returns out. */
+const char *plumb_shape_text(const int64_t *shape, int rank, char *out, size_t n);
