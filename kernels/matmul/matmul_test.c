@@ -3,11 +3,12 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "kernels/simd.h"
 
-enum { MOST = 64 * 1024 };
+enum { MOST = 96 * 1024 };
 static float wide[3][MOST];
 static double exact[4][MOST];
 
@@ -140,4 +141,73 @@ Test(matmul, tiles_of_the_oracle_change_no_bit)
                 cr_assert_eq(exact[2][m * N + n], sum, "flags %d, c[%d][%d]", flags, m, n);
             }
     }
+}
+
+/* Rows of M = 1..70 against those of M = 70, at another place in A. */
+static void rows_keep_their_bits(int64_t N, int64_t K, enum plumb_dtype in, enum plumb_dtype out, bool accumulate)
+{
+    enum { ALL = 70 };
+    static float whole[MOST], part[MOST];
+    const size_t row = (size_t)N * plumb_dtype_bytes(out);
+    struct plumb_matmul a = { .struct_bytes = sizeof a, .M = ALL, .N = N, .K = K, .trans_b = true, .batch_invariant = true,
+                              .accumulate = accumulate, .lda = K + 8 };
+    memset(whole, 0, sizeof whole);
+    cr_assert_leq(ALL * (K + 8), MOST);
+    cr_assert_leq(N * K, MOST);
+    for (int64_t i = 0; i < ALL * a.lda; i++) plumb_store(wide[0], in == PLUMB_BF16, i, (float)sin((double)i * 1.7));
+    for (int64_t i = 0; i < N * K; i++) plumb_store(wide[1], in == PLUMB_BF16, i, (float)sin((double)i * 0.3 + 1));
+    a.a = (struct plumb_tensor){ wide[0], in }, a.b = (struct plumb_tensor){ wide[1], in }, a.c = (struct plumb_tensor){ whole, out };
+    cr_assert_eq(plumb_matmul(&plumb_cpu, &a), PLUMB_OK, "%s", plumb_errmsg());
+    for (a.M = 1, a.c.data = part; a.M < ALL; a.M++) {
+        const int64_t from = a.M * 5 % (ALL - a.M + 1);
+        a.a.data = (char *)wide[0] + (size_t)(from * a.lda) * plumb_dtype_bytes(in);
+        memset(part, 0, sizeof part);
+        cr_assert_eq(plumb_matmul(&plumb_cpu, &a), PLUMB_OK, "%s", plumb_errmsg());
+        cr_assert(!memcmp(part, (char *)whole + (size_t)from * row, (size_t)a.M * row),
+                  "N=%lld K=%lld %s to %s: rows of M=%lld differ", (long long)N, (long long)K, plumb_dtype_name(in),
+                  plumb_dtype_name(out), (long long)a.M);
+    }
+}
+
+static void every_dtype_keeps_its_rows(void)
+{
+    const int64_t shapes[][2] = { { 1, 64 }, { 5, 1000 }, { 70, 1100 }, { 600, 96 }, { 33, 37 } };
+    for (int s = 0; s < 5; s++) {
+        rows_keep_their_bits(shapes[s][0], shapes[s][1], PLUMB_F32, PLUMB_F32, s == 2);
+        rows_keep_their_bits(shapes[s][0], shapes[s][1], PLUMB_BF16, PLUMB_F32, s == 3);
+        rows_keep_their_bits(shapes[s][0], shapes[s][1], PLUMB_BF16, PLUMB_BF16, s == 4);
+    }
+}
+
+Test(matmul, rows_do_not_depend_on_their_number) { every_dtype_keeps_its_rows(); }
+
+/* The library reads its limits once a process; each of these tests has a process of its own. */
+Test(matmul, rows_do_not_depend_on_their_number_on_avx2)
+{
+    setenv("PLUMB_ISA", "v3", 1);
+    every_dtype_keeps_its_rows();
+}
+
+Test(matmul, rows_do_not_depend_on_their_number_on_the_baseline)
+{
+    setenv("PLUMB_ISA", "v2", 1);
+    every_dtype_keeps_its_rows();
+}
+
+Test(matmul, rows_do_not_depend_on_their_number_where_bf16_is_emulated)
+{
+    setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE", 1);
+    every_dtype_keeps_its_rows();
+}
+
+Test(matmul, is_exact_on_small_integers_without_bf16_instructions)
+{
+    setenv("PLUMB_ISA", "v3", 1);
+    for (int flags = 0; flags < 16; flags++) {
+        agrees(33, 20, 65, flags, PLUMB_BF16, PLUMB_F32);
+        agrees(33, 20, 65, flags, PLUMB_BF16, PLUMB_BF16);
+    }
+    agrees(5, 3, 5000, 2, PLUMB_BF16, PLUMB_F32); /* two panels deep, sums stay under 2^24 */
+    agrees(5, 3, 5000, 8 + 4, PLUMB_BF16, PLUMB_F32);
+    agrees(3, 1500, 20, 0, PLUMB_BF16, PLUMB_BF16); /* two panels wide */
 }
