@@ -47,7 +47,7 @@ struct plumb_train_config {
     const char *dataset_name;           /* JSONL/JSON file, or folder holding <split>.jsonl */
     const char *dataset_train_split, *dataset_test_split;
     const char *eval_dataset_name;      /* file of evaluation rows; NULL = the test split, if any */
-    double eval_fraction;               /* else this share of the training rows, 0 = none */
+    double test_split_size;             /* else this share of the training rows; NaN = none */
     enum plumb_sampling train_sampling_strategy;
     int64_t max_length;                 /* tokens a sequence; PLUMB_NONE_INT = no limit */
     bool skip_bad_rows;
@@ -113,5 +113,14 @@ struct plumb_reward_config {
     const char *initial_head;           /* JSON file of the scalar head's weights; NULL = from
                                          * the model or drawn */
 };
+
+/* An option counted in steps: itself when >= 1, else that share of all steps, rounded up. */
+int64_t plumb_config_steps(double steps, int64_t total_steps);
+/* Optimizer steps of a run over `rows` training rows (> 0): max_steps when it is positive, else
+ * ceil(num_train_epochs * steps of an epoch). */
+int64_t plumb_config_total_steps(const struct plumb_train_config *c, int64_t rows);
+/* *out = c's schedule for a run of total_steps. Fails as plumb_schedule_check does. */
+int plumb_config_schedule(const struct plumb_train_config *c, int64_t total_steps,
+                          struct plumb_schedule *out);
 
 PLUMB_END_C

@@ -48,8 +48,8 @@ static void print_row(FILE *out, const struct plumb_option_set *set, const struc
     const char *fallback = plumb_option_fallback(set, row);
     plumb_option_bounds(row, bounds, sizeof bounds);
     size_t used = (size_t)snprintf(line, sizeof line, "%s%s%s%s", row->help,
-                                   row->unit[0] ? "; unit: " : "", row->unit,
-                                   row->choices ? "; one of" : "");
+                                   row->unit && row->unit[0] ? "; unit: " : "",
+                                   row->unit ? row->unit : "", row->choices ? "; one of" : "");
     for (const char *const *c = row->choices; c && *c && used < sizeof line; c++)
         used += (size_t)snprintf(line + used, sizeof line - used, "%s %s",
                                  c == row->choices ? "" : ",", *c);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "algos/config.h"
+#include "io/json.h"
 
 void plumb_option_bounds(const struct plumb_option *row, char *out, size_t n)
 {
@@ -120,7 +121,8 @@ static int check_fixed(const struct plumb_option *row, const char *where, const 
 
 static int set_dict(struct plumb_options *o, const char *where, const char *word, const char **out)
 {
-    cJSON *json = cJSON_Parse(word);
+    cJSON *json = NULL;
+    if (plumb_json_parse(word, strlen(word), where, &json)) return PLUMB_EUSAGE; /* text stands */
     const bool good = cJSON_IsObject(json);
     cJSON_Delete(json);
     if (!good) return plumb_fail(PLUMB_EUSAGE, "%s wants a JSON object, got \"%s\"", where, word);
@@ -264,7 +266,8 @@ static cJSON *value_json(const struct plumb_setting *s)
     case PLUMB_OPT_STRINGS: return strings_json(f);
     case PLUMB_OPT_FLOATS: {
         const struct plumb_floats *list = f;
-        return cJSON_CreateDoubleArray(list->item, (int)list->count);
+        return list->count ? cJSON_CreateDoubleArray(list->item, (int)list->count)
+                           : cJSON_CreateArray();
     }
     default: {
         const char *text = *(const char *const *)f;

@@ -1,14 +1,15 @@
 /* YAML configuration files: `name: value` at top level, lists for lists, nested maps for
  * dictionary options alone. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
 
+#include "io/file.h"
 #include "tools/option_value.h"
 
 #define NODES_MAX 10000 /* of one dictionary: aliases may repeat a node without end */
 #define DEPTH_MAX 32
+#define FILE_MAX ((size_t)1 << 20)
 
 struct reader {
     struct plumb_options *o;
@@ -19,7 +20,11 @@ struct reader {
 
 static const char *text_of(const yaml_node_t *n) { return (const char *)n->data.scalar.value; }
 
-static bool is_scalar(const yaml_node_t *n) { return n && n->type == YAML_SCALAR_NODE; }
+/* A NUL inside a scalar would hide what follows it. */
+static bool is_scalar(const yaml_node_t *n)
+{
+    return n && n->type == YAML_SCALAR_NODE && strlen(text_of(n)) == n->data.scalar.length;
+}
 
 static int line_of(const yaml_node_t *n) { return (int)n->start_mark.line + 1; }
 
@@ -138,6 +143,8 @@ static int take_pair(struct reader *r, const yaml_node_t *key, const yaml_node_t
         return plumb_fail(PLUMB_EUSAGE, "%s stands twice, first in line %d", where, s->line);
     s->origin = PLUMB_FROM_FILE;
     s->line = line_of(key);
+    if (value->type == YAML_SCALAR_NODE && !is_scalar(value))
+        return plumb_fail(PLUMB_EUSAGE, "%s: a NUL byte in the value", where);
     if (value->type == YAML_MAPPING_NODE) return take_map(r, s, where, value);
     if (value->type == YAML_SEQUENCE_NODE) return take_sequence(r, s, where, value);
     const char *word = word_of(value);
@@ -163,13 +170,14 @@ int plumb_options_read_yaml(struct plumb_options *o, const char *path)
     int rc = PLUMB_OK;
     struct reader r = { .o = o, .path = path };
     yaml_parser_t parser;
-    FILE *f = fopen(path, "rb");
-    if (!f) return plumb_fail(PLUMB_EIO, "could not open \"%s\": %s", path, strerror(errno));
+    char *text;
+    size_t n;
+    PLUMB_TRY(plumb_file_read(path, FILE_MAX, &text, &n));
     if (!yaml_parser_initialize(&parser)) {
-        fclose(f);
+        free(text);
         return plumb_fail(PLUMB_EMEM, "%s: out of memory", path);
     }
-    yaml_parser_set_input_file(&parser, f);
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, n);
     if (yaml_parser_load(&parser, &r.document)) {
         rc = take_document(&r);
         yaml_document_delete(&r.document);
@@ -179,6 +187,6 @@ int plumb_options_read_yaml(struct plumb_options *o, const char *path)
                         parser.problem ? parser.problem : "cannot be read");
     }
     yaml_parser_delete(&parser);
-    fclose(f);
+    free(text);
     return rc;
 }

@@ -36,7 +36,7 @@ struct plumb_option {
     size_t offset;              /* in the group's struct */
     double lo, hi;              /* of INT, FLOAT and each of FLOATS */
     const char *fallback;       /* default as text; list items separated by commas; NULL = None */
-    const char *unit;           /* "" = none */
+    const char *unit;           /* NULL or "" = none */
     const char *help;           /* a phrase, no full stop */
     const char *const *choices; /* closed by NULL */
 };

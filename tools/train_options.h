@@ -1,0 +1,27 @@
+/* The option tables of the training commands, and what one table row cannot check. */
+#pragma once
+#include "algos/config.h"
+#include "tools/options.h"
+
+/* Shared by all trainers. */
+extern const struct plumb_option plumb_model_rows[], plumb_data_rows[], plumb_optimizer_rows[],
+    plumb_output_rows[], plumb_fixed_rows[];
+
+/* The shared groups for a struct that holds a struct plumb_train_config called `train`. */
+/* clang-format off */
+#define PLUMB_TRAIN_GROUPS(S) \
+    { "Model", plumb_model_rows, offsetof(struct S, train) }, \
+    { "Data", plumb_data_rows, offsetof(struct S, train) }, \
+    { "Optimizer", plumb_optimizer_rows, offsetof(struct S, train) }, \
+    { "Output", plumb_output_rows, offsetof(struct S, train) }, \
+    { "Options of TRL accepted only where they change nothing", plumb_fixed_rows, 0 }
+/* clang-format on */
+
+extern const struct plumb_option_set plumb_sft_options, plumb_dpo_options, plumb_kto_options,
+    plumb_reward_options;
+
+/* After plumb_options_parse: reads lr_scheduler_kwargs into c->schedule and checks options
+ * against each other. The steps and peak of the schedule are set later, by
+ * plumb_config_schedule. Fails with PLUMB_EUSAGE. */
+int plumb_train_config_finish(struct plumb_train_config *c);
+int plumb_dpo_config_finish(struct plumb_dpo_config *c); /* includes the above */
