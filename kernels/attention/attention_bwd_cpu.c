@@ -17,22 +17,6 @@ static inline __attribute__((always_inline)) void pair(float *s, float *dp, floa
     *s = e;
 }
 
-static void delta_rows(const struct plumb_attention_plan *p, const struct plumb_attention_block *b)
-{
-    const struct plumb_attention *a = p->a;
-    const int64_t first = a->forest.start[b->segment] + b->first;
-    const int64_t last = min64(first + LANES, (int64_t)a->forest.start[b->segment] + a->forest.length[b->segment]);
-    for (int64_t n = first; n < last; n++)
-        for (int64_t h = 0; h < a->Hq; h++) {
-            const int64_t at = n * p->ldo + h * a->K;
-            float part[STEP] = { 0 }, sum = 0; /* a fixed order, whatever the compiler makes of it */
-            for (int64_t k = 0; k < a->K; k++)
-                part[k % STEP] += plumb_load(a->o.data, p->bf16, at + k) * plumb_load(a->d_o.data, p->bf16, at + k);
-            for (int j = 0; j < STEP; j++) sum += part[j];
-            p->delta[n * a->Hq + h] = sum;
-        }
-}
-
 /* Query lanes of the dq pass. q, d_o, dq are (K, LANES), q scaled; lse, delta (LANES). */
 struct state {
     struct lanes b;
@@ -46,15 +30,22 @@ static void begin(const struct plumb_attention_plan *p, struct state *t, float *
     place_lanes(p, &t->b);
     memset(t->q, 0, (size_t)(K * LANES) * sizeof(float));
     memset(t->d_o, 0, (size_t)(K * LANES) * sizeof(float));
-    memset(t->dq, 0, (size_t)(K * LANES) * sizeof(float));
     load_queries(p, &t->b, &a->q, p->ldq, (float)a->scale, rows);
     to_lanes(t->q, rows, t->b.count, K);
     load_queries(p, &t->b, &a->d_o, p->ldo, 1.0f, rows);
     to_lanes(t->d_o, rows, t->b.count, K);
-    for (int64_t l = 0; l < LANES; l++) {
+    load_queries(p, &t->b, &a->o, p->ldo, 1.0f, rows);
+    to_lanes(t->dq, rows, t->b.count, K);
+    memset(t->delta, 0, LANES * sizeof(float));
+    for (int64_t k = 0; k < K; k++) /* in the order of dp's sum: where a row sees one key, dp - delta is exactly 0 */
+#pragma omp simd
+        for (int64_t l = 0; l < LANES; l++) t->delta[l] += t->d_o[k * LANES + l] * t->dq[k * LANES + l];
+    memset(t->dq, 0, (size_t)(K * LANES) * sizeof(float));
+    memset(t->lse, 0, LANES * sizeof(float));
+    for (int64_t l = 0; l < t->b.count; l++) {
         const int64_t at = query_row(p, &t->b, l) * a->Hq + query_head(p, &t->b, l);
-        t->lse[l] = l < t->b.count ? ((const float *)a->lse.data)[at] : 0;
-        t->delta[l] = l < t->b.count ? p->delta[at] : 0;
+        t->lse[l] = ((const float *)a->lse.data)[at];
+        p->delta[at] = t->delta[l];
     }
 }
 
@@ -258,9 +249,7 @@ int PLUMB_CPU_FN(plumb_attention_bwd_cpu)(const struct plumb_attention_plan *p)
 #pragma omp parallel num_threads(p->threads)
     {
         char *scratch = p->scratch + omp_get_thread_num() * p->scratch_bytes;
-#pragma omp for schedule(static)
-        for (int64_t i = 0; i < p->key_blocks; i++) delta_rows(p, &p->key_block[i]);
-#pragma omp for schedule(dynamic) nowait
+#pragma omp for schedule(dynamic) /* ends before the next begins: delta is made here */
         for (int64_t i = queries - 1; i >= 0; i--) run_queries(p, &p->query_block[i / heads], i % heads, scratch);
 #pragma omp for schedule(dynamic)
         for (int64_t i = 0; i < keys; i++) run_keys(p, &p->key_block[i / heads], i % heads, scratch);

@@ -29,7 +29,7 @@ static inline __attribute__((always_inline)) void mm_block(float *c, struct oper
 #pragma GCC unroll 6
     for (int i = 0; i < R; i++)
 #pragma GCC unroll 4
-        for (int j = 0; j < V; j++) sum[i][j] = add ? *(plumb_vec *)(c + i * LANES + j * VL) : (plumb_vec){ 0 };
+        for (int j = 0; j < V; j++) sum[i][j] = (plumb_vec){ 0 };
     for (int64_t d = 0; d < D; d++) {
         const plumb_vec *x = (const plumb_vec *)(b + d * LANES);
 #pragma GCC unroll 6
@@ -40,7 +40,11 @@ static inline __attribute__((always_inline)) void mm_block(float *c, struct oper
 #pragma GCC unroll 6
     for (int i = 0; i < R; i++)
 #pragma GCC unroll 4
-        for (int j = 0; j < V; j++) *(plumb_vec *)(c + i * LANES + j * VL) = sum[i][j];
+        for (int j = 0; j < V; j++) {
+            plumb_vec *to = (plumb_vec *)(c + i * LANES + j * VL);
+            if (add) sum[i][j] += *to;
+            *to = sum[i][j];
+        }
 }
 
 #define MM_COLUMNS(V)                                                                              \
