@@ -1,0 +1,53 @@
+/* Datasets: JSONL and JSON files (plain or gzip) with TRL's columns become tokenised examples.
+ * Everything is read, checked and tokenised when the set is opened, so that a bad row stops a
+ * run before it starts. */
+#pragma once
+#include <plumb/dataset.h>
+#include <plumb/text.h>
+
+/* Who asks: it decides between types that the columns leave open. */
+enum plumb_dataset_use {
+    PLUMB_USE_ANY,        /* the columns alone */
+    PLUMB_USE_SFT,        /* language modeling or prompt-completion */
+    PLUMB_USE_PREFERENCE, /* pairs (DPO and its kin) */
+    PLUMB_USE_REWARD,   /* pairs of whole sequences: prompt empty, too long ones dropped, not cut */
+    PLUMB_USE_UNPAIRED, /* KTO; pairs are taken apart, 1000 rows at a time: chosen, then rejected */
+    PLUMB_USE_PROMPTS
+};
+
+struct plumb_dataset_options {
+    const char *const *paths; /* one or more files with the same columns */
+    int path_count;
+    enum plumb_dataset_use use;
+    const struct plumb_text *text; /* during open only; NULL: tokenised columns */
+    int64_t vocab_size; /* of the model: ids must be below; 0 = the tokenizer's, none without one */
+    const char *text_field; /* TRL's dataset_text_field; NULL = "text" */
+    int64_t max_length; /* tokens of prompt + completion; 0 = no limit; prompt-only is never cut */
+    bool keep_end;      /* truncation_mode keep_end: SFT only; others fail with PLUMB_ENOTSUP */
+    bool train_on_prompt; /* completion_only_loss = False: prompt-completion as language modeling */
+    bool skip_bad_rows; /* count and pass over bad rows instead of stopping at the first */
+};
+
+#define PLUMB_DATASET_MESSAGES 5
+
+struct plumb_dataset_report {
+    int64_t rows;                           /* in the files, bad ones included */
+    int64_t skipped;                        /* bad rows, with skip_bad_rows */
+    char *messages[PLUMB_DATASET_MESSAGES]; /* of the first of them; NULL where fewer */
+    int64_t truncated;                      /* examples cut to max_length */
+    int64_t dropped_long;  /* examples whose prompt alone (reward: any sequence) fills max_length */
+    int64_t dropped_empty; /* examples without a token that could be predicted */
+    int64_t boundary;      /* examples whose prompt lost tokens: it merged with its completion */
+};
+
+/* Fails with PLUMB_EFORMAT "<file>:<line>: column "<name>": ..." on a bad row, with PLUMB_EINVAL
+ * when the columns fit no type of `use`, the set is empty or text has no tokenizer, with
+ * PLUMB_ENOTSUP on conversations. Warns (log) of skipped, dropped and cut rows. Tokens: BOS by
+ * the tokenizer's post-processor before the prompt; EOS behind text, completion, chosen and
+ * rejected unless it stands there; tokenised columns as they are. Prompt and prompt+completion
+ * are tokenised apart and the completion starts where they diverge (TRL 1.16). */
+int plumb_dataset_open(const struct plumb_dataset_options *o, struct plumb_dataset *out);
+const struct plumb_dataset_report *plumb_dataset_report(const struct plumb_dataset *set);
+/* "<file>:<line>" of an example; cut to n bytes. */
+void plumb_dataset_where(const struct plumb_dataset *set, int64_t index, char *out, size_t n);
+void plumb_dataset_release(struct plumb_dataset *set); /* takes a zeroed one; leaves it zeroed */

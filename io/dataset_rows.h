@@ -1,0 +1,98 @@
+/* What the files of datasets share: columns, layouts and the rows behind a set. */
+#pragma once
+#include <cJSON.h>
+
+#include "io/dataset.h"
+
+enum plumb_column {
+    PLUMB_COL_TEXT,
+    PLUMB_COL_PROMPT,
+    PLUMB_COL_COMPLETION,
+    PLUMB_COL_CHOSEN,
+    PLUMB_COL_REJECTED,
+    PLUMB_COL_LABEL,
+    PLUMB_COL_INPUT_IDS,
+    PLUMB_COL_LABELS,
+    PLUMB_COL_COMPLETION_MASK,
+    PLUMB_COL_PROMPT_IDS,
+    PLUMB_COL_COMPLETION_IDS,
+    PLUMB_COL_CHOSEN_IDS,
+    PLUMB_COL_REJECTED_IDS,
+    PLUMB_COL_KL_IDS,
+    PLUMB_COL_MARGIN,
+    PLUMB_COL_REF_CHOSEN,
+    PLUMB_COL_REF_REJECTED,
+    PLUMB_COL_REF,
+    PLUMB_COLUMNS
+};
+
+/* A set of columns that makes a type; the first that fits the first row is taken. */
+struct plumb_layout {
+    enum plumb_dataset_type type;
+    bool tokenised;
+    unsigned need, may; /* bits of enum plumb_column */
+    unsigned uses;      /* bits of enum plumb_dataset_use */
+};
+
+struct plumb_span {
+    int64_t at, n; /* in the ids of the set */
+};
+
+struct plumb_row {
+    int64_t file_row, line;
+    int file;
+    int label;
+    struct plumb_span prompt, completion[2], kl;
+    bool has_ref;
+    double margin, ref[2];
+    int64_t cut[2];   /* tokens that max_length took from the sequence of each completion */
+    int64_t boundary; /* tokens at the prompt's end that merged with the completion */
+};
+
+struct plumb_rows {
+    struct plumb_row *row;
+    int64_t n, capacity;
+};
+
+/* Behind struct plumb_dataset. */
+struct plumb_dataset_self {
+    struct plumb_dataset_options o; /* `text`, `paths` and `text_field` only while opening */
+    char **paths;
+    int path_count;
+    int64_t id_limit;                  /* ids are below */
+    const struct plumb_layout *layout; /* NULL before the first row */
+    enum plumb_dataset_type type;      /* of the examples: not the layout's when pairs are taken
+                                        * apart or a mask makes a prompt */
+    unsigned used;                     /* columns of the first row that count */
+    char *used_names, *ignored_names;  /* "a, b" */
+    struct plumb_idbuf ids;
+    struct plumb_rows rows, pending; /* pending: rejected halves of pairs taken apart */
+    int pairs;                       /* rows since pending was last flushed */
+    struct plumb_dataset_report report;
+    struct plumb_idbuf scratch[3]; /* ids of the row being read */
+    char *joined;                  /* its prompt + completion */
+    size_t joined_capacity;
+};
+
+/* A row being read: its place and its columns. */
+struct plumb_row_source {
+    const char *path;
+    int64_t line;
+    const cJSON *column[PLUMB_COLUMNS]; /* NULL = not used */
+};
+
+/* Takes the layout from the first row, an object. Fails as plumb_dataset_open says. */
+int plumb_columns_choose(struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                         const cJSON *row);
+/* Fills s->column with the used columns of a row. Fails with PLUMB_EFORMAT on one that is missing,
+ * new or of the wrong kind, and with PLUMB_ENOTSUP on a conversation. */
+int plumb_columns_collect(const struct plumb_dataset_self *d, const cJSON *row,
+                          struct plumb_row_source *s);
+/* Fails with PLUMB_EFORMAT: <path>:<line>: column "<name>" and the text. */
+int plumb_column_fault(const struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                       enum plumb_column c, const char *fmt, ...) PLUMB_PRINTF(4, 5);
+/* Tokenises a row into the example out[0], and out[1] when a pair is taken apart; their ids go
+ * behind d->ids. kept[i] tells which exist. `out` holds the row's place already. After a failure
+ * d->ids may end with ids that belong to nobody, and the report may count the row. */
+int plumb_row_tokenise(struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                       struct plumb_row out[2], bool kept[2]);

@@ -1,0 +1,83 @@
+/* A tokenizer for tests: one id per character, 3 + (c - 32) for printable ASCII; 0 unknown and pad,
+ * 1 BOS, 2 EOS (written "</s>"). With `merge`, "ab" is the one id 98. */
+#pragma once
+#include <plumb/text.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FAKE_VOCAB 99
+#define FAKE_MERGED 98
+
+struct fake_text {
+    bool merge, bos, eos;
+    int calls;
+};
+
+static inline int fake_encode(void *self, const char *text, size_t n, bool special,
+                              struct plumb_idbuf *out)
+{
+    struct fake_text *f = self;
+    f->calls++;
+    if (special && f->bos) PLUMB_TRY(plumb_idbuf_push(out, 1));
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char c = (unsigned char)text[i];
+        int32_t id = c < 32 || c > 125 ? 0 : 3 + (c - 32);
+        if (n - i >= 4 && memcmp(text + i, "</s>", 4) == 0) {
+            id = 2;
+            i += 3;
+        } else if (f->merge && n - i >= 2 && text[i] == 'a' && text[i + 1] == 'b') {
+            id = FAKE_MERGED;
+            i++;
+        }
+        PLUMB_TRY(plumb_idbuf_push(out, id));
+    }
+    return special && f->eos ? plumb_idbuf_push(out, 2) : PLUMB_OK;
+}
+
+static inline const char *fake_piece(void *self, int32_t id)
+{
+    static char one[4][2];
+    static int at;
+    (void)self;
+    if (id < 0 || id >= FAKE_VOCAB) return NULL;
+    if (id < 3) return id == 0 ? "<pad>" : id == 1 ? "<s>" : "</s>";
+    if (id == FAKE_MERGED) return "ab";
+    at = (at + 1) % 4;
+    one[at][0] = (char)(id - 3 + 32);
+    return one[at];
+}
+
+static inline int fake_decode(void *self, const int32_t *id, int64_t count, bool skip_special,
+                              char **out, size_t *n)
+{
+    *out = calloc((size_t)count + 1, 5);
+    if (!*out) return plumb_fail(PLUMB_EMEM, "no memory");
+    for (int64_t i = 0; i < count; i++)
+        if (id[i] > 2 || !skip_special)
+            memcpy(*out + strlen(*out), fake_piece(self, id[i]), strlen(fake_piece(self, id[i])));
+    *n = strlen(*out);
+    return PLUMB_OK;
+}
+
+static inline bool fake_is_special(void *self, int32_t id)
+{
+    (void)self;
+    return id >= 0 && id < 3;
+}
+
+static inline struct plumb_text fake_text(struct fake_text *f)
+{
+    return (struct plumb_text){ .self = f,
+                                .vocab_size = FAKE_VOCAB,
+                                .bos_id = 1,
+                                .eos_id = 2,
+                                .pad_id = 0,
+                                .unk_id = 0,
+                                .add_bos = f->bos,
+                                .add_eos = f->eos,
+                                .encode = fake_encode,
+                                .decode = fake_decode,
+                                .piece = fake_piece,
+                                .is_special = fake_is_special };
+}
