@@ -24,27 +24,33 @@ static int check_shape(const struct plumb_attention *a)
     PLUMB_TRY(plumb_check_size("attention", "Hq", a->Hq, 1));
     PLUMB_TRY(plumb_check_size("attention", "K", a->K, 1));
     if (a->Hq % a->Hkv)
-        return plumb_fail(PLUMB_EINVAL, "attention: Hq=%lld is no multiple of Hkv=%lld", (long long)a->Hq, (long long)a->Hkv);
+        return plumb_fail(PLUMB_EINVAL, "attention: Hq=%lld is no multiple of Hkv=%lld",
+                          (long long)a->Hq, (long long)a->Hkv);
     PLUMB_TRY(check_stride("ldq", a->ldq, a->Hq * a->K));
     PLUMB_TRY(check_stride("ldk", a->ldk, a->Hkv * a->K));
     PLUMB_TRY(check_stride("ldv", a->ldv, a->Hkv * a->K));
     PLUMB_TRY(check_stride("ldo", a->ldo, a->Hq * a->K));
     PLUMB_TRY(plumb_check_size("attention", "window", a->window, 0));
-    if (!(a->scale > 0)) return plumb_fail(PLUMB_EINVAL, "attention: scale=%g, must be above 0", a->scale);
-    if (!(a->softcap >= 0)) return plumb_fail(PLUMB_EINVAL, "attention: softcap=%g, must be at least 0", a->softcap);
+    if (!(a->scale > 0))
+        return plumb_fail(PLUMB_EINVAL, "attention: scale=%g, must be above 0", a->scale);
+    if (!(a->softcap >= 0))
+        return plumb_fail(PLUMB_EINVAL, "attention: softcap=%g, must be at least 0", a->softcap);
     return PLUMB_OK;
 }
 
 static int check_queries(const struct plumb_attention *a)
 {
     if (!a->q_start != !a->q_count)
-        return plumb_fail(PLUMB_EINVAL, "attention: %s is missing", a->q_start ? "q_count" : "q_start");
+        return plumb_fail(PLUMB_EINVAL, "attention: %s is missing",
+                          a->q_start ? "q_count" : "q_start");
     for (int64_t s = 0; a->q_start && s < a->forest.S; s++) {
         if (a->q_count[s] < 0 || a->q_count[s] > a->forest.length[s])
-            return plumb_fail(PLUMB_EINVAL, "attention: q_count[%lld]=%d, segment %lld has %d rows", (long long)s,
-                              (int)a->q_count[s], (long long)s, (int)a->forest.length[s]);
+            return plumb_fail(PLUMB_EINVAL, "attention: q_count[%lld]=%d, segment %lld has %d rows",
+                              (long long)s, (int)a->q_count[s], (long long)s,
+                              (int)a->forest.length[s]);
         if (a->q_start[s] < 0)
-            return plumb_fail(PLUMB_EINVAL, "attention: q_start[%lld]=%d, must be at least 0", (long long)s, (int)a->q_start[s]);
+            return plumb_fail(PLUMB_EINVAL, "attention: q_start[%lld]=%d, must be at least 0",
+                              (long long)s, (int)a->q_start[s]);
     }
     return PLUMB_OK;
 }
@@ -60,9 +66,12 @@ static int check(const struct plumb_device *dev, const struct plumb_attention *a
     PLUMB_TRY(plumb_check_tensor("attention", dev, "k", &a->k, same));
     PLUMB_TRY(plumb_check_tensor("attention", dev, "v", &a->v, same));
     PLUMB_TRY(plumb_check_tensor("attention", dev, "o", &a->o, same));
-    if (dev->kind == PLUMB_DEV_CPU && !a->work.data) return plumb_fail(PLUMB_EINVAL, "attention: work is missing");
+    if (dev->kind == PLUMB_DEV_CPU && !a->work.data)
+        return plumb_fail(PLUMB_EINVAL, "attention: work is missing");
     if (!backward) return plumb_check_optional("attention", dev, "lse", &a->lse, PLUMB_MASK_F32);
-    if (a->q_start) return plumb_fail(PLUMB_EINVAL, "attention: the backward takes no q_start: all rows are queries");
+    if (a->q_start)
+        return plumb_fail(PLUMB_EINVAL,
+                          "attention: the backward takes no q_start: all rows are queries");
     PLUMB_TRY(plumb_check_tensor("attention", dev, "lse", &a->lse, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_tensor("attention", dev, "d_o", &a->d_o, same));
     PLUMB_TRY(plumb_check_tensor("attention", dev, "dq", &a->dq, same));
@@ -79,13 +88,19 @@ static void *take(char *base, size_t *used, size_t bytes)
 }
 
 /* Lays the plan into the workspace (or counts it, base NULL) and returns its bytes. */
-static size_t lay_out(struct plumb_attention_plan *p, const struct plumb_attention *a, bool backward, char *base)
+static size_t lay_out(struct plumb_attention_plan *p, const struct plumb_attention *a,
+                      bool backward, char *base)
 {
-    const size_t S = (size_t)a->forest.S, N = (size_t)a->N, G = (size_t)(a->Hq / a->Hkv), K = (size_t)a->K;
+    const size_t S = (size_t)a->forest.S, N = (size_t)a->N, G = (size_t)(a->Hq / a->Hkv),
+                 K = (size_t)a->K;
     size_t used = 0;
-    *p = (struct plumb_attention_plan){ .a = a, .G = (int64_t)G, .ldq = a->ldq ? a->ldq : a->Hq * a->K,
-                                        .ldk = a->ldk ? a->ldk : a->Hkv * a->K, .ldv = a->ldv ? a->ldv : a->Hkv * a->K,
-                                        .ldo = a->ldo ? a->ldo : a->Hq * a->K, .bf16 = a->q.dtype == PLUMB_BF16,
+    *p = (struct plumb_attention_plan){ .a = a,
+                                        .G = (int64_t)G,
+                                        .ldq = a->ldq ? a->ldq : a->Hq * a->K,
+                                        .ldk = a->ldk ? a->ldk : a->Hkv * a->K,
+                                        .ldv = a->ldv ? a->ldv : a->Hkv * a->K,
+                                        .ldo = a->ldo ? a->ldo : a->Hq * a->K,
+                                        .bf16 = a->q.dtype == PLUMB_BF16,
                                         .threads = omp_get_max_threads() };
     p->path_start = take(base, &used, S * sizeof *p->path_start);
     p->query_block = take(base, &used, (N * G / (LANES * GROUP) + S) * sizeof *p->query_block);
@@ -95,7 +110,8 @@ static size_t lay_out(struct plumb_attention_plan *p, const struct plumb_attenti
         p->key_block = take(base, &used, (N / LANES + S) * sizeof *p->key_block);
         p->delta = take(base, &used, N * (size_t)a->Hq * sizeof *p->delta);
     }
-    const size_t panel = K * LANES * sizeof(float), square = (size_t)TILE * LANES * sizeof(float), row = LANES * sizeof(float);
+    const size_t panel = K * LANES * sizeof(float), square = (size_t)TILE * LANES * sizeof(float),
+                 row = LANES * sizeof(float);
     const size_t query = 2 * panel + square + GROUP * (2 * panel + 8 * row);
     const size_t back = 2 * panel + 2 * square + GROUP * (3 * panel + 8 * row);
     const size_t key = 6 * panel + 2 * square + 8 * row;
@@ -134,7 +150,8 @@ static void plan(struct plumb_attention_plan *p, const struct plumb_attention *a
     fill_tables(p);
 }
 
-size_t plumb_attention_workspace(const struct plumb_device *dev, const struct plumb_attention *a, bool backward)
+size_t plumb_attention_workspace(const struct plumb_device *dev, const struct plumb_attention *a,
+                                 bool backward)
 {
     struct plumb_attention_plan p;
     return dev->kind == PLUMB_DEV_CPU ? lay_out(&p, a, backward, NULL) + 64 : 0;

@@ -1,5 +1,5 @@
-/* Native forward of the attention: online softmax over tiles at absolute path positions. Compiled once per instruction
- * set. */
+/* Native forward of the attention: online softmax over tiles at absolute path positions. Compiled
+ * once per instruction set. */
 #include <math.h>
 #include <omp.h>
 
@@ -31,12 +31,14 @@ static void end(const struct plumb_attention_plan *p, struct state *t, float *ro
     const struct plumb_attention *a = p->a;
     for (int64_t k = 0; k < a->K; k++)
 #pragma omp simd
-        for (int64_t l = 0; l < LANES; l++) t->o[k * LANES + l] /= t->sum[l];
+        for (int64_t l = 0; l < LANES; l++)
+            t->o[k * LANES + l] /= t->sum[l];
     from_lanes(rows, t->o, t->b.count, a->K);
     store_queries(p, &t->b, &a->o, p->ldo, rows);
     if (!a->lse.data) return;
     for (int64_t l = 0; l < t->b.count; l++)
-        ((float *)a->lse.data)[query_row(p, &t->b, l) * a->Hq + query_head(p, &t->b, l)] = t->top[l] + logf(t->sum[l]);
+        ((float *)a->lse.data)[query_row(p, &t->b, l) * a->Hq + query_head(p, &t->b, l)] =
+            t->top[l] + logf(t->sum[l]);
 }
 
 static void cap(float *s, int64_t n, int64_t W, float softcap)
@@ -44,7 +46,8 @@ static void cap(float *s, int64_t n, int64_t W, float softcap)
     for (int64_t t = 0; t < n; t++)
         for (int64_t w = 0; w < W; w += STEP)
 #pragma omp simd
-            for (int64_t l = w; l < w + STEP; l++) s[t * LANES + l] = softcap * plumb_tanhf(s[t * LANES + l] / softcap);
+            for (int64_t l = w; l < w + STEP; l++)
+                s[t * LANES + l] = softcap * plumb_tanhf(s[t * LANES + l] / softcap);
 }
 
 /* Scores become probabilities relative to the new maximum of each lane; sum and shrink follow. */
@@ -77,15 +80,17 @@ static void soften(struct state *t, float *s, int64_t n, int64_t W)
 static void shrink(struct state *t, int64_t K)
 {
     bool same = true;
-    for (int64_t l = 0; l < LANES; l++) same = same && t->shrink[l] == 1.0f;
+    for (int64_t l = 0; l < LANES; l++)
+        same = same && t->shrink[l] == 1.0f;
     for (int64_t k = 0; k < K && !same; k++)
 #pragma omp simd
-        for (int64_t l = 0; l < LANES; l++) t->o[k * LANES + l] *= t->shrink[l];
+        for (int64_t l = 0; l < LANES; l++)
+            t->o[k * LANES + l] *= t->shrink[l];
 }
 
 /* Takes the tile at path position `pos` into one block of lanes. */
-static void fold_tile(const struct plumb_attention_plan *p, struct state *t, const float *k, const float *v, int64_t pos,
-                      float *s)
+static void fold_tile(const struct plumb_attention_plan *p, struct state *t, const float *k,
+                      const float *v, int64_t pos, float *s)
 {
     const int64_t K = p->a->K, W = t->b.W;
     int64_t from, to;
@@ -102,7 +107,8 @@ static void fold_tile(const struct plumb_attention_plan *p, struct state *t, con
     mm(t->o, (struct operand){ v, 1, K }, s, K, n, W, true);
 }
 
-static void run_block(const struct plumb_attention_plan *p, const struct plumb_attention_block *q, int64_t hk, char *scratch)
+static void run_block(const struct plumb_attention_plan *p, const struct plumb_attention_block *q,
+                      int64_t hk, char *scratch)
 {
     const struct plumb_attention *a = p->a;
     const int64_t K = a->K, s = q->segment;
@@ -113,7 +119,10 @@ static void run_block(const struct plumb_attention_plan *p, const struct plumb_a
     struct state t[GROUP];
     int64_t n = 0;
     for (; n * LANES < count; n++) {
-        t[n] = (struct state){ .b = { .s = s, .hk = hk, .first = q->first + n * LANES, .count = min64(count - n * LANES, LANES) } };
+        t[n] = (struct state){ .b = { .s = s,
+                                      .hk = hk,
+                                      .first = q->first + n * LANES,
+                                      .count = min64(count - n * LANES, LANES) } };
         t[n].q = take_floats(&scratch, K * LANES);
         t[n].o = take_floats(&scratch, K * LANES);
         t[n].top = take_floats(&scratch, LANES);
@@ -129,9 +138,11 @@ static void run_block(const struct plumb_attention_plan *p, const struct plumb_a
         const int64_t stop = min64(pos + TILE, last + 1);
         load_path(p, &a->k, p->ldk, hk, s, pos, stop, k);
         load_path(p, &a->v, p->ldv, hk, s, pos, stop, v);
-        for (int64_t i = 0; i < n; i++) fold_tile(p, &t[i], k, v, pos, score);
+        for (int64_t i = 0; i < n; i++)
+            fold_tile(p, &t[i], k, v, pos, score);
     }
-    for (int64_t i = 0; i < n; i++) end(p, &t[i], k);
+    for (int64_t i = 0; i < n; i++)
+        end(p, &t[i], k);
 }
 
 int PLUMB_CPU_FN(plumb_attention_fwd_cpu)(const struct plumb_attention_plan *p)
@@ -139,6 +150,7 @@ int PLUMB_CPU_FN(plumb_attention_fwd_cpu)(const struct plumb_attention_plan *p)
     const int64_t heads = p->a->Hkv, tasks = p->query_blocks * heads;
 #pragma omp parallel for schedule(dynamic) num_threads(p->threads)
     for (int64_t i = tasks - 1; i >= 0; i--) /* the longest paths come last: start with them */
-        run_block(p, &p->query_block[i / heads], i % heads, p->scratch + omp_get_thread_num() * p->scratch_bytes);
+        run_block(p, &p->query_block[i / heads], i % heads,
+                  p->scratch + omp_get_thread_num() * p->scratch_bytes);
     return PLUMB_OK;
 }

@@ -1,14 +1,15 @@
-/* Cases of the attention. dim: Hq, Hkv, K, window, shape of the forest, count, first length, second length, trees;
- * opt: softcap. */
+/* Cases of the attention. dim: Hq, Hkv, K, window, shape of the forest, count, first length, second
+ * length, trees; opt: softcap. */
 #include <plumb/attention.h>
 
 #include <math.h>
 
 #include "kernels/op.h"
 
-/* ROOTS: `count` rows of first, first + 1, ... tokens. FAMILY: a prompt of the first length with `count` children of
- * the second, second + 1, ... CHAIN: `count` segments, each the parent of the next, lengths alternating.
- * BINARY: `count` levels of a binary tree, lengths alternating by level. */
+/* ROOTS: `count` rows of first, first + 1, ... tokens. FAMILY: a prompt of the first length with
+ * `count` children of the second, second + 1, ... CHAIN: `count` segments, each the parent of the
+ * next, lengths alternating. BINARY: `count` levels of a binary tree, lengths alternating by
+ * level. */
 enum shape { ROOTS, FAMILY, CHAIN, BINARY };
 enum dim { HQ, HKV, K, WINDOW, SHAPE, COUNT, FIRST, SECOND, TREES };
 
@@ -30,29 +31,38 @@ static const struct plumb_case cases[] = {
     { "softcap and window", { 2, 2, 80, 9, BINARY, 3, 5, 8 }, { 2 } },
     { "nothing", { 2, 2, 16, 0, ROOTS, 0, 0 } },
     { "8 rows of 500 tokens, SmolLM2-135M", { 9, 3, 64, 0, ROOTS, 8, 500 }, .bench = true },
-    { "4 pairs, prompt 250 + 250, SmolLM2-135M", { 9, 3, 64, 0, FAMILY, 2, 250, 250, 4 }, .bench = true },
-    { "1 row of 4096 tokens, K = 128, 8 heads on 2", { 8, 2, 128, 0, ROOTS, 1, 4096 }, .bench = true },
+    { "4 pairs, prompt 250 + 250, SmolLM2-135M",
+      { 9, 3, 64, 0, FAMILY, 2, 250, 250, 4 },
+      .bench = true },
+    { "1 row of 4096 tokens, K = 128, 8 heads on 2",
+      { 8, 2, 128, 0, ROOTS, 1, 4096 },
+      .bench = true },
 };
 
 static const struct plumb_case decode_cases[] = {
     { "last token of a long row", { 9, 3, 64, 0, ROOTS, 1, 130, 1 } },
     { "last tokens of children", { 4, 4, 16, 0, FAMILY, 3, 66, 2 } },
     { "window", { 4, 2, 16, 10, CHAIN, 3, 9, 8 } },
-    { "16 samples of one prompt, SmolLM2-135M", { 9, 3, 64, 0, FAMILY, 16, 400, 100 }, .bench = true },
+    { "16 samples of one prompt, SmolLM2-135M",
+      { 9, 3, 64, 0, FAMILY, 16, 400, 100 },
+      .bench = true },
 };
 
 /* Segments of one tree; lengths and parents go to the arrays where given. */
 static int64_t tree(const struct plumb_case *c, int32_t *length, int32_t *parent, int64_t from)
 {
     const int64_t count = c->dim[COUNT];
-    const int64_t segments = c->dim[SHAPE] == FAMILY ? count + 1 : c->dim[SHAPE] == BINARY ? (1 << count) - 1 : count;
+    const int64_t segments = c->dim[SHAPE] == FAMILY   ? count + 1
+                             : c->dim[SHAPE] == BINARY ? (1 << count) - 1
+                                                       : count;
     for (int64_t i = 0, level = 0; length && i < segments; i++) {
         if (i + 1 >= 2 << level) level++;
         const int64_t child = c->dim[SECOND] + i - 1;
         int64_t len = c->dim[FIRST] + i, up = -1;
         if (c->dim[SHAPE] == FAMILY && i > 0) len = child, up = 0;
         if (c->dim[SHAPE] == CHAIN) len = i % 2 ? c->dim[SECOND] : c->dim[FIRST], up = i - 1;
-        if (c->dim[SHAPE] == BINARY) len = level % 2 ? c->dim[SECOND] : c->dim[FIRST], up = i ? (i - 1) / 2 : -1;
+        if (c->dim[SHAPE] == BINARY)
+            len = level % 2 ? c->dim[SECOND] : c->dim[FIRST], up = i ? (i - 1) / 2 : -1;
         length[from + i] = (int32_t)len;
         parent[from + i] = (int32_t)(up < 0 ? -1 : from + up);
     }
@@ -64,8 +74,10 @@ static int64_t trees(const struct plumb_case *c) { return c->dim[TREES] ? c->dim
 static void shape(const struct plumb_case *c, struct plumb_case_mem *m, struct plumb_attention *a)
 {
     const int64_t S = tree(c, NULL, NULL, 0) * trees(c);
-    int32_t *length = plumb_case_index(m, S), *parent = plumb_case_index(m, S), *start = plumb_case_index(m, S);
-    for (int64_t s = 0; s < S;) s += tree(c, length, parent, s);
+    int32_t *length = plumb_case_index(m, S), *parent = plumb_case_index(m, S),
+            *start = plumb_case_index(m, S);
+    for (int64_t s = 0; s < S;)
+        s += tree(c, length, parent, s);
     for (int64_t s = 0; s < S; s++) {
         start[s] = (int32_t)a->N;
         a->N += length[s];
@@ -75,8 +87,12 @@ static void shape(const struct plumb_case *c, struct plumb_case_mem *m, struct p
 
 static struct plumb_attention base(const struct plumb_case *c)
 {
-    return (struct plumb_attention){ .struct_bytes = sizeof(struct plumb_attention), .Hq = c->dim[HQ], .Hkv = c->dim[HKV],
-                                     .K = c->dim[K], .window = c->dim[WINDOW], .softcap = c->opt[0],
+    return (struct plumb_attention){ .struct_bytes = sizeof(struct plumb_attention),
+                                     .Hq = c->dim[HQ],
+                                     .Hkv = c->dim[HKV],
+                                     .K = c->dim[K],
+                                     .window = c->dim[WINDOW],
+                                     .softcap = c->opt[0],
                                      .scale = 1 / sqrt((double)c->dim[K]) };
 }
 
@@ -103,7 +119,8 @@ static void setup_decode(const struct plumb_case *c, struct plumb_case_mem *m, v
     int64_t rows = 0;
     for (int64_t s = 0; s < a->forest.S; s++) {
         bool leaf = true;
-        for (int64_t t = s + 1; t < a->forest.S; t++) leaf = leaf && a->forest.parent[t] != s;
+        for (int64_t t = s + 1; t < a->forest.S; t++)
+            leaf = leaf && a->forest.parent[t] != s;
         start[s] = (int32_t)rows;
         count[s] = leaf;
         rows += leaf;
@@ -117,7 +134,8 @@ static void setup_decode(const struct plumb_case *c, struct plumb_case_mem *m, v
 }
 
 /* Rows of keys and visible (query, key) pairs, of the last queries of leaves only when `decode`. */
-static void measure(const struct plumb_case *c, bool decode, double *rows, double *queries, double *pairs)
+static void measure(const struct plumb_case *c, bool decode, double *rows, double *queries,
+                    double *pairs)
 {
     int32_t length[128], parent[128]; /* the largest case has fewer segments */
     const int64_t S = tree(c, length, parent, 0);
@@ -125,8 +143,10 @@ static void measure(const struct plumb_case *c, bool decode, double *rows, doubl
     *rows = *queries = *pairs = 0;
     for (int64_t s = 0; s < S; s++) {
         int64_t before = 0, children = 0;
-        for (int64_t p = parent[s]; p >= 0; p = parent[p]) before += length[p];
-        for (int64_t t = s + 1; t < S; t++) children += parent[t] == s;
+        for (int64_t p = parent[s]; p >= 0; p = parent[p])
+            before += length[p];
+        for (int64_t t = s + 1; t < S; t++)
+            children += parent[t] == s;
         *rows += length[s];
         for (int64_t i = decode ? length[s] - !children : 0; i < length[s]; i++) {
             const int64_t path = before + i + 1, window = c->dim[WINDOW];
@@ -143,11 +163,15 @@ static double count_bytes(const struct plumb_case *c, size_t elem, bool backward
 {
     double rows, queries, pairs;
     measure(c, decode, &rows, &queries, &pairs);
-    const double q = queries * (double)(c->dim[HQ] * c->dim[K]), kv = 2 * rows * (double)(c->dim[HKV] * c->dim[K]);
+    const double q = queries * (double)(c->dim[HQ] * c->dim[K]),
+                 kv = 2 * rows * (double)(c->dim[HKV] * c->dim[K]);
     return (double)elem * (backward ? 4 * q + 2 * kv : 2 * q + kv);
 }
 
-static double bytes(const struct plumb_case *c, size_t elem, bool backward) { return count_bytes(c, elem, backward, false); }
+static double bytes(const struct plumb_case *c, size_t elem, bool backward)
+{
+    return count_bytes(c, elem, backward, false);
+}
 static double decode_bytes(const struct plumb_case *c, size_t elem, bool backward)
 {
     return count_bytes(c, elem, backward, true);
@@ -174,20 +198,40 @@ static void bwd_ref(const void *a, enum plumb_dtype round) { plumb_attention_bwd
 
 static size_t workspace(const struct plumb_device *d, const void *a)
 {
-    const size_t f = plumb_attention_workspace(d, a, false), b = plumb_attention_workspace(d, a, true);
+    const size_t f = plumb_attention_workspace(d, a, false),
+                 b = plumb_attention_workspace(d, a, true);
     return f > b ? f : b;
 }
-static size_t decode_workspace(const struct plumb_device *d, const void *a) { return plumb_attention_workspace(d, a, false); }
+static size_t decode_workspace(const struct plumb_device *d, const void *a)
+{
+    return plumb_attention_workspace(d, a, false);
+}
 
 extern const struct plumb_op plumb_op_attention[];
 const struct plumb_op plumb_op_attention[] = {
-    { .name = "attention", .cases = cases, .case_count = sizeof cases / sizeof *cases,
-      .args_bytes = sizeof(struct plumb_attention), .setup = setup, .fwd = fwd, .bwd = bwd, .fwd_ref = fwd_ref,
-      .bwd_ref = bwd_ref, .workspace = workspace, .work_offset = offsetof(struct plumb_attention, work), .bytes = bytes,
+    { .name = "attention",
+      .cases = cases,
+      .case_count = sizeof cases / sizeof *cases,
+      .args_bytes = sizeof(struct plumb_attention),
+      .setup = setup,
+      .fwd = fwd,
+      .bwd = bwd,
+      .fwd_ref = fwd_ref,
+      .bwd_ref = bwd_ref,
+      .workspace = workspace,
+      .work_offset = offsetof(struct plumb_attention, work),
+      .bytes = bytes,
       .flops = flops },
-    { .name = "attention_decode", .cases = decode_cases, .case_count = sizeof decode_cases / sizeof *decode_cases,
-      .args_bytes = sizeof(struct plumb_attention), .setup = setup_decode, .fwd = fwd, .fwd_ref = fwd_ref,
-      .workspace = decode_workspace, .work_offset = offsetof(struct plumb_attention, work), .bytes = decode_bytes,
+    { .name = "attention_decode",
+      .cases = decode_cases,
+      .case_count = sizeof decode_cases / sizeof *decode_cases,
+      .args_bytes = sizeof(struct plumb_attention),
+      .setup = setup_decode,
+      .fwd = fwd,
+      .fwd_ref = fwd_ref,
+      .workspace = decode_workspace,
+      .work_offset = offsetof(struct plumb_attention, work),
+      .bytes = decode_bytes,
       .flops = decode_flops },
     { 0 },
 };

@@ -35,19 +35,25 @@ static struct plumb_tensor filled(int64_t count, enum plumb_dtype t, uint64_t se
 
 static double value(const struct plumb_tensor *t, int64_t i)
 {
-    return t->dtype == PLUMB_F64 ? ((double *)t->data)[i] : (double)plumb_load(t->data, t->dtype == PLUMB_BF16, i);
+    return t->dtype == PLUMB_F64 ? ((double *)t->data)[i]
+                                 : (double)plumb_load(t->data, t->dtype == PLUMB_BF16, i);
 }
 
 static void give_work(struct plumb_attention *a)
 {
-    const size_t fwd = plumb_attention_workspace(&plumb_cpu, a, false), bwd = plumb_attention_workspace(&plumb_cpu, a, true);
+    const size_t fwd = plumb_attention_workspace(&plumb_cpu, a, false),
+                 bwd = plumb_attention_workspace(&plumb_cpu, a, true);
     a->work.data = malloc(fwd > bwd ? fwd : bwd);
 }
 
-static void init(struct problem *p, int64_t Hq, int64_t Hkv, int64_t K, enum plumb_dtype t, int S, const int *length,
-                 const int *parent)
+static void init(struct problem *p, int64_t Hq, int64_t Hkv, int64_t K, enum plumb_dtype t, int S,
+                 const int *length, const int *parent)
 {
-    *p = (struct problem){ .a = { .struct_bytes = sizeof p->a, .Hq = Hq, .Hkv = Hkv, .K = K, .scale = 1 / sqrt((double)K) } };
+    *p = (struct problem){ .a = { .struct_bytes = sizeof p->a,
+                                  .Hq = Hq,
+                                  .Hkv = Hkv,
+                                  .K = K,
+                                  .scale = 1 / sqrt((double)K) } };
     struct plumb_attention *a = &p->a;
     for (int s = 0; s < S; s++) {
         p->start[s] = (int32_t)a->N;
@@ -56,7 +62,9 @@ static void init(struct problem *p, int64_t Hq, int64_t Hkv, int64_t K, enum plu
         a->N += length[s];
     }
     a->forest = (struct plumb_forest){ S, p->start, p->length, p->parent };
-    struct plumb_tensor *const in[] = { &a->q, &a->k, &a->v, &a->d_o }, *const out[] = { &a->o, &a->dq, &a->dk, &a->dv };
+    struct plumb_tensor *const in[] = { &a->q, &a->k, &a->v, &a->d_o }, *const out[] = {
+        &a->o, &a->dq, &a->dk, &a->dv
+    };
     for (uint64_t i = 0; i < 4; i++) {
         *in[i] = filled(a->N * Hq * K, t, 7 + i);
         *out[i] = filled(a->N * Hq * K, t, 17);
@@ -68,17 +76,21 @@ static void init(struct problem *p, int64_t Hq, int64_t Hkv, int64_t K, enum plu
 static void release(struct problem *p)
 {
     struct plumb_attention *a = &p->a;
-    struct plumb_tensor *const all[] = { &a->q, &a->k, &a->v, &a->d_o, &a->o, &a->dq, &a->dk, &a->dv, &a->lse, &a->work };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]->data);
+    struct plumb_tensor *const all[] = { &a->q,  &a->k,  &a->v,  &a->d_o, &a->o,
+                                         &a->dq, &a->dk, &a->dv, &a->lse, &a->work };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]->data);
 }
 
-static bool same_rows(const struct plumb_tensor *x, int64_t i, const struct plumb_tensor *y, int64_t j, int64_t rows, int64_t width)
+static bool same_rows(const struct plumb_tensor *x, int64_t i, const struct plumb_tensor *y,
+                      int64_t j, int64_t rows, int64_t width)
 {
     const int64_t size = width * (int64_t)plumb_dtype_bytes(x->dtype);
     return !memcmp((char *)x->data + i * size, (char *)y->data + j * size, (size_t)(rows * size));
 }
 
-static void copy_rows(struct plumb_tensor *x, int64_t i, const struct plumb_tensor *y, int64_t j, int64_t rows, int64_t width)
+static void copy_rows(struct plumb_tensor *x, int64_t i, const struct plumb_tensor *y, int64_t j,
+                      int64_t rows, int64_t width)
 {
     const int64_t size = width * (int64_t)plumb_dtype_bytes(x->dtype);
     memcpy((char *)x->data + i * size, (char *)y->data + j * size, (size_t)(rows * size));
@@ -115,9 +127,12 @@ static void check_alone(const struct problem *p)
         cr_assert_eq(plumb_attention_fwd(&plumb_cpu, &one.a), PLUMB_OK);
         cr_assert_eq(plumb_attention_bwd(&plumb_cpu, &one.a), PLUMB_OK);
         const int64_t rows = p->length[s], at = one.a.N - rows;
-        cr_expect(same_rows(&a->o, p->start[s], &one.a.o, at, rows, a->Hq * a->K), "o of segment %d", s);
-        cr_expect(same_rows(&a->lse, p->start[s], &one.a.lse, at, rows, a->Hq), "lse of segment %d", s);
-        cr_expect(same_rows(&a->dq, p->start[s], &one.a.dq, at, rows, a->Hq * a->K), "dq of segment %d", s);
+        cr_expect(same_rows(&a->o, p->start[s], &one.a.o, at, rows, a->Hq * a->K),
+                  "o of segment %d", s);
+        cr_expect(same_rows(&a->lse, p->start[s], &one.a.lse, at, rows, a->Hq), "lse of segment %d",
+                  s);
+        cr_expect(same_rows(&a->dq, p->start[s], &one.a.dq, at, rows, a->Hq * a->K),
+                  "dq of segment %d", s);
         release(&one);
     }
 }
@@ -128,7 +143,8 @@ Test(attention, packed_rows_have_the_bits_of_their_sequences_alone)
     const int length[] = { 63, 65, 5, 64, 1, 70, 130, 2 }, parent[] = { -1, 0, 0, -1, 3, 1, 3, -1 };
     for (int i = 0; i < 8; i++) {
         struct problem p;
-        init(&p, i & 2 ? 4 : 9, i & 2 ? 4 : 3, i & 2 ? 20 : 64, i & 1 ? PLUMB_BF16 : PLUMB_F32, 8, length, parent);
+        init(&p, i & 2 ? 4 : 9, i & 2 ? 4 : 3, i & 2 ? 20 : 64, i & 1 ? PLUMB_BF16 : PLUMB_F32, 8,
+             length, parent);
         p.a.window = i & 4 ? 66 : 0;
         p.a.softcap = i & 4 ? 3 : 0;
         cr_assert_eq(plumb_attention_fwd(&plumb_cpu, &p.a), PLUMB_OK);
@@ -147,11 +163,14 @@ Test(attention, decode_steps_have_the_bits_of_the_training_rows)
         p.a.window = i & 2 ? 40 : 0;
         cr_assert_eq(plumb_attention_fwd(&plumb_cpu, &p.a), PLUMB_OK);
         const int64_t width = p.a.Hq * p.a.K;
-        for (int n = 1; n <= 70; n++) { /* child 1 has n rows, child 2 up to 3; rows that do not exist yet hold NaN */
-            const int32_t count[] = { 0, 1, n <= 3 }, start[] = { 0, 0, 1 }, so_far[] = { 63, n, n <= 3 ? n : 3 };
+        for (int n = 1; n <= 70;
+             n++) { /* child 1 has n rows, child 2 up to 3; rows that do not exist yet hold NaN */
+            const int32_t count[] = { 0, 1, n <= 3 }, start[] = { 0, 0, 1 },
+                          so_far[] = { 63, n, n <= 3 ? n : 3 };
             struct problem d;
             init(&d, 6, 2, 48, p.a.q.dtype, 3, length, parent);
-            for (int64_t j = 0; j < d.a.N * d.a.Hkv * d.a.K; j++) plumb_store(d.a.k.data, i & 1, j, NAN), plumb_store(d.a.v.data, i & 1, j, NAN);
+            for (int64_t j = 0; j < d.a.N * d.a.Hkv * d.a.K; j++)
+                plumb_store(d.a.k.data, i & 1, j, NAN), plumb_store(d.a.v.data, i & 1, j, NAN);
             for (int s = 0; s < 3; s++) {
                 copy_rows(&d.a.k, p.start[s], &p.a.k, p.start[s], so_far[s], d.a.Hkv * d.a.K);
                 copy_rows(&d.a.v, p.start[s], &p.a.v, p.start[s], so_far[s], d.a.Hkv * d.a.K);
@@ -164,7 +183,9 @@ Test(attention, decode_steps_have_the_bits_of_the_training_rows)
             d.a.window = p.a.window;
             cr_assert_eq(plumb_attention_fwd(&plumb_cpu, &d.a), PLUMB_OK, "%s", plumb_errmsg());
             cr_expect(same_rows(&d.a.o, 0, &p.a.o, p.start[1] + n - 1, 1, width), "row %d", n);
-            if (n <= 3) cr_expect(same_rows(&d.a.o, 1, &p.a.o, p.start[2] + n - 1, 1, width), "row %d of child 2", n);
+            if (n <= 3)
+                cr_expect(same_rows(&d.a.o, 1, &p.a.o, p.start[2] + n - 1, 1, width),
+                          "row %d of child 2", n);
             release(&d);
         }
         release(&p);
@@ -189,7 +210,8 @@ Test(attention, thread_counts_change_no_bit)
     release(&two);
 }
 
-/* Adds the gradients of segment `leaf`'s own queries, computed alone, to sums over the forest's rows. */
+/* Adds the gradients of segment `leaf`'s own queries, computed alone, to sums over the forest's
+ * rows. */
 static void add_alone(const struct problem *p, int leaf, double *dk, double *dv)
 {
     const struct plumb_attention *a = &p->a;
@@ -197,7 +219,8 @@ static void add_alone(const struct problem *p, int leaf, double *dk, double *dv)
     struct problem one;
     alone(&one, p, leaf);
     const int64_t own = one.a.N - p->length[leaf];
-    for (int64_t i = 0; i < own * a->Hq * a->K; i++) plumb_store(one.a.d_o.data, a->q.dtype == PLUMB_BF16, i, 0);
+    for (int64_t i = 0; i < own * a->Hq * a->K; i++)
+        plumb_store(one.a.d_o.data, a->q.dtype == PLUMB_BF16, i, 0);
     cr_assert(!plumb_attention_fwd(&plumb_cpu, &one.a) && !plumb_attention_bwd(&plumb_cpu, &one.a));
     int64_t row = one.a.N;
     for (int s = leaf; s >= 0; s = p->parent[s]) {
@@ -214,14 +237,16 @@ static void add_alone(const struct problem *p, int leaf, double *dk, double *dv)
 static double farthest(const struct plumb_tensor *x, const struct plumb_tensor *y, int64_t count)
 {
     double far = 0;
-    for (int64_t i = 0; i < count; i++) far = fmax(far, fabs(value(x, i) - value(y, i)));
+    for (int64_t i = 0; i < count; i++)
+        far = fmax(far, fabs(value(x, i) - value(y, i)));
     return far;
 }
 
 static double largest(const struct plumb_tensor *x, int64_t count)
 {
     double top = 0;
-    for (int64_t i = 0; i < count; i++) top = fmax(top, fabs(value(x, i)));
+    for (int64_t i = 0; i < count; i++)
+        top = fmax(top, fabs(value(x, i)));
     return top;
 }
 
@@ -233,8 +258,10 @@ Test(attention, gradients_of_a_forest_are_the_sums_over_its_sequences)
     cr_assert(!plumb_attention_fwd(&plumb_cpu, &p.a) && !plumb_attention_bwd(&plumb_cpu, &p.a));
     const int64_t count = p.a.N * p.a.Hkv * p.a.K;
     double *dk = calloc((size_t)count, sizeof *dk), *dv = calloc((size_t)count, sizeof *dv);
-    for (int s = 0; s < 5; s++) add_alone(&p, s, dk, dv);
-    struct problem ref, plain; /* the yardstick: the same gradients by plain loops in f32, against f64 */
+    for (int s = 0; s < 5; s++)
+        add_alone(&p, s, dk, dv);
+    struct problem ref,
+        plain; /* the yardstick: the same gradients by plain loops in f32, against f64 */
     init(&ref, 4, 2, 16, PLUMB_F64, 5, length, parent);
     init(&plain, 4, 2, 16, PLUMB_F64, 5, length, parent);
     plumb_attention_fwd_ref(&ref.a, PLUMB_F64);
@@ -243,10 +270,12 @@ Test(attention, gradients_of_a_forest_are_the_sums_over_its_sequences)
     plumb_attention_bwd_ref(&plain.a, PLUMB_F32);
     const double eps = plumb_dtype_eps(PLUMB_F32);
     struct plumb_tensor sums[] = { { dk, PLUMB_F64 }, { dv, PLUMB_F64 } };
-    const struct plumb_tensor *truth[] = { &ref.a.dk, &ref.a.dv }, *yard[] = { &plain.a.dk, &plain.a.dv };
+    const struct plumb_tensor *truth[] = { &ref.a.dk, &ref.a.dv },
+                              *yard[] = { &plain.a.dk, &plain.a.dv };
     const struct plumb_tensor *ours[] = { &p.a.dk, &p.a.dv };
     for (int i = 0; i < 2; i++) {
-        const double bound = 2 * farthest(yard[i], truth[i], count) + eps * largest(truth[i], count);
+        const double bound = 2 * farthest(yard[i], truth[i], count) +
+                             eps * largest(truth[i], count);
         cr_expect_leq(farthest(&sums[i], truth[i], count), bound);
         cr_expect_leq(farthest(ours[i], truth[i], count), bound);
     }
@@ -267,21 +296,24 @@ static void naive(const struct problem *p, const bool sees[12][12], double *o)
             for (int j = 0; j < 12; j++) {
                 double s = 0;
                 for (int k = 0; k < a->K; k++)
-                    s += value(&a->q, (i * a->Hq + h) * a->K + k) * value(&a->k, (j * a->Hkv + h * a->Hkv / a->Hq) * a->K + k);
+                    s += value(&a->q, (i * a->Hq + h) * a->K + k) *
+                         value(&a->k, (j * a->Hkv + h * a->Hkv / a->Hq) * a->K + k);
                 w[j] = sees[i][j] ? exp(s * a->scale) : 0;
                 sum += w[j];
             }
             for (int k = 0; k < a->K; k++) {
                 double *out = &o[(i * a->Hq + h) * a->K + k];
                 *out = 0;
-                for (int j = 0; j < 12; j++) *out += w[j] / sum * value(&a->v, (j * a->Hkv + h * a->Hkv / a->Hq) * a->K + k);
+                for (int j = 0; j < 12; j++)
+                    *out += w[j] / sum * value(&a->v, (j * a->Hkv + h * a->Hkv / a->Hq) * a->K + k);
             }
         }
 }
 
 Test(attention, small_tree_agrees_with_a_full_softmax)
 {
-    /* rows 0-2 prompt, 3-5 its child, 6-7 that one's child, 8-9 a second child of the prompt, 10-11 another root */
+    /* rows 0-2 prompt, 3-5 its child, 6-7 that one's child, 8-9 a second child of the prompt, 10-11
+     * another root */
     const int length[] = { 3, 3, 2, 2, 2 }, parent[] = { -1, 0, 1, 0, -1 };
     static const char *const path[] = { "012", "012345", "01234567", "01289", "ab" };
     bool sees[12][12] = { { false } };
@@ -304,7 +336,8 @@ Test(attention, small_tree_agrees_with_a_full_softmax)
     struct problem plain;
     init(&plain, 4, 2, 8, PLUMB_F64, 5, length, parent);
     plumb_attention_fwd_ref(&plain.a, PLUMB_F32);
-    const double bound = 2 * farthest(&plain.a.o, &t, count) + plumb_dtype_eps(PLUMB_F32) * largest(&t, count);
+    const double bound = 2 * farthest(&plain.a.o, &t, count) +
+                         plumb_dtype_eps(PLUMB_F32) * largest(&t, count);
     cr_expect_leq(farthest(&p.a.o, &t, count), bound);
     release(&p);
     release(&ref);
@@ -313,7 +346,8 @@ Test(attention, small_tree_agrees_with_a_full_softmax)
 
 Test(attention, strides_with_gaps_and_spare_rows_change_nothing)
 {
-    /* q, k, v as slices of one fused row; spare rows between the segments hold NaN and stay untouched */
+    /* q, k, v as slices of one fused row; spare rows between the segments hold NaN and stay
+     * untouched */
     const int length[] = { 20, 10, 9 }, parent[] = { -1, 0, 0 };
     struct problem p;
     init(&p, 4, 2, 8, PLUMB_F32, 3, length, parent);
@@ -321,8 +355,10 @@ Test(attention, strides_with_gaps_and_spare_rows_change_nothing)
     enum { LD = 8 * 8 + 3, ROWS = 20 + 4 + 10 + 1 + 9 + 2 };
     static float fused[ROWS * LD], grad[ROWS * LD], o[ROWS * 32], lse[ROWS * 4], d_o[ROWS * 32];
     const int32_t start[] = { 0, 24, 35 };
-    for (int i = 0; i < ROWS * LD; i++) fused[i] = grad[i] = NAN;
-    for (int i = 0; i < ROWS * 32; i++) o[i] = d_o[i] = NAN;
+    for (int i = 0; i < ROWS * LD; i++)
+        fused[i] = grad[i] = NAN;
+    for (int i = 0; i < ROWS * 32; i++)
+        o[i] = d_o[i] = NAN;
     struct plumb_attention b = p.a;
     b.N = ROWS;
     b.forest.start = start;
@@ -341,17 +377,25 @@ Test(attention, strides_with_gaps_and_spare_rows_change_nothing)
     free(b.work.data);
     give_work(&b);
     p.a.work = b.work;
-    cr_assert(!plumb_attention_fwd(&plumb_cpu, &b) && !plumb_attention_bwd(&plumb_cpu, &b), "%s", plumb_errmsg());
+    cr_assert(!plumb_attention_fwd(&plumb_cpu, &b) && !plumb_attention_bwd(&plumb_cpu, &b), "%s",
+              plumb_errmsg());
     for (int s = 0; s < 3; s++)
         for (int i = 0; i < length[s]; i++) {
             const int from = p.start[s] + i, to = start[s] + i;
-            cr_expect(!memcmp(o + to * 32, (float *)p.a.o.data + from * 32, 32 * sizeof(float)), "o row %d", from);
-            cr_expect(!memcmp(grad + to * LD, (float *)p.a.dq.data + from * 32, 32 * sizeof(float)), "dq row %d", from);
-            cr_expect(!memcmp(grad + to * LD + 32, (float *)p.a.dk.data + from * 16, 16 * sizeof(float)), "dk row %d", from);
-            cr_expect(!memcmp(grad + to * LD + 48, (float *)p.a.dv.data + from * 16, 16 * sizeof(float)), "dv row %d", from);
+            cr_expect(!memcmp(o + to * 32, (float *)p.a.o.data + from * 32, 32 * sizeof(float)),
+                      "o row %d", from);
+            cr_expect(!memcmp(grad + to * LD, (float *)p.a.dq.data + from * 32, 32 * sizeof(float)),
+                      "dq row %d", from);
+            cr_expect(
+                !memcmp(grad + to * LD + 32, (float *)p.a.dk.data + from * 16, 16 * sizeof(float)),
+                "dk row %d", from);
+            cr_expect(
+                !memcmp(grad + to * LD + 48, (float *)p.a.dv.data + from * 16, 16 * sizeof(float)),
+                "dv row %d", from);
             cr_expect(isnan(grad[to * LD + 64]), "a gap in row %d was written", to);
         }
-    for (int i = 20 * LD; i < 24 * LD; i++) cr_assert(isnan(grad[i]), "spare row was written");
+    for (int i = 20 * LD; i < 24 * LD; i++)
+        cr_assert(isnan(grad[i]), "spare row was written");
     release(&p);
 }
 
@@ -362,8 +406,10 @@ Test(attention, huge_scores_stay_finite)
     init(&p, 2, 1, 8, PLUMB_F32, 1, &length, &parent);
     p.a.scale = 1e6;
     cr_assert(!plumb_attention_fwd(&plumb_cpu, &p.a) && !plumb_attention_bwd(&plumb_cpu, &p.a));
-    for (int64_t i = 0; i < p.a.N * 16; i++) cr_assert(isfinite(value(&p.a.o, i)) && isfinite(value(&p.a.dq, i)), "element %d", (int)i);
-    for (int64_t i = 0; i < p.a.N * 8; i++) cr_assert(isfinite(value(&p.a.dk, i)) && isfinite(value(&p.a.dv, i)), "element %d", (int)i);
+    for (int64_t i = 0; i < p.a.N * 16; i++)
+        cr_assert(isfinite(value(&p.a.o, i)) && isfinite(value(&p.a.dq, i)), "element %d", (int)i);
+    for (int64_t i = 0; i < p.a.N * 8; i++)
+        cr_assert(isfinite(value(&p.a.dk, i)) && isfinite(value(&p.a.dv, i)), "element %d", (int)i);
     release(&p);
 }
 

@@ -1,40 +1,50 @@
 /* The rules of a segment forest. */
 #include "kernels/attention/forest.h"
 
-static int check_segment(const char *op, const struct plumb_forest *f, int64_t s, int64_t row, int64_t N, bool gaps)
+static int check_segment(const char *op, const struct plumb_forest *f, int64_t s, int64_t row,
+                         int64_t N, bool gaps)
 {
     const int64_t start = f->start[s], length = f->length[s], parent = f->parent[s];
     if (length < 1)
-        return plumb_fail(PLUMB_EINVAL, "%s: segment %lld has length %lld, must be at least 1", op, (long long)s,
-                          (long long)length);
+        return plumb_fail(PLUMB_EINVAL, "%s: segment %lld has length %lld, must be at least 1", op,
+                          (long long)s, (long long)length);
     if (start < row)
-        return plumb_fail(PLUMB_EINVAL, "%s: segment %lld starts at row %lld, before the end of the one before it (%lld)", op,
-                          (long long)s, (long long)start, (long long)row);
+        return plumb_fail(
+            PLUMB_EINVAL,
+            "%s: segment %lld starts at row %lld, before the end of the one before it (%lld)", op,
+            (long long)s, (long long)start, (long long)row);
     if (start > row && !gaps)
-        return plumb_fail(PLUMB_EINVAL, "%s: rows %lld to %lld before segment %lld belong to no segment", op, (long long)row,
-                          (long long)(start - 1), (long long)s);
+        return plumb_fail(PLUMB_EINVAL,
+                          "%s: rows %lld to %lld before segment %lld belong to no segment", op,
+                          (long long)row, (long long)(start - 1), (long long)s);
     if (start + length > N)
-        return plumb_fail(PLUMB_EINVAL, "%s: segment %lld ends at row %lld, there are N=%lld rows", op, (long long)s,
-                          (long long)(start + length), (long long)N);
+        return plumb_fail(PLUMB_EINVAL, "%s: segment %lld ends at row %lld, there are N=%lld rows",
+                          op, (long long)s, (long long)(start + length), (long long)N);
     if (parent < -1 || parent >= s)
-        return plumb_fail(PLUMB_EINVAL, "%s: segment %lld has parent %lld, must be -1 or an earlier segment", op, (long long)s,
-                          (long long)parent);
+        return plumb_fail(PLUMB_EINVAL,
+                          "%s: segment %lld has parent %lld, must be -1 or an earlier segment", op,
+                          (long long)s, (long long)parent);
     return PLUMB_OK;
 }
 
 int plumb_forest_check(const char *op, const struct plumb_forest *f, int64_t N, bool gaps)
 {
-    if (f->S < 0) return plumb_fail(PLUMB_EINVAL, "%s: forest.S=%lld, must be at least 0", op, (long long)f->S);
+    if (f->S < 0)
+        return plumb_fail(PLUMB_EINVAL, "%s: forest.S=%lld, must be at least 0", op,
+                          (long long)f->S);
     if (f->S > 0 && (!f->start || !f->length || !f->parent))
         return plumb_fail(PLUMB_EINVAL, "%s: forest.%s is missing", op,
-                          !f->start ? "start" : !f->length ? "length" : "parent");
+                          !f->start    ? "start"
+                          : !f->length ? "length"
+                                       : "parent");
     int64_t row = 0;
     for (int64_t s = 0; s < f->S; s++) {
         PLUMB_TRY(check_segment(op, f, s, row, N, gaps));
         row = (int64_t)f->start[s] + f->length[s];
     }
     if (row < N && !gaps)
-        return plumb_fail(PLUMB_EINVAL, "%s: rows %lld to %lld after the last segment belong to no segment", op, (long long)row,
-                          (long long)(N - 1));
+        return plumb_fail(PLUMB_EINVAL,
+                          "%s: rows %lld to %lld after the last segment belong to no segment", op,
+                          (long long)row, (long long)(N - 1));
     return PLUMB_OK;
 }

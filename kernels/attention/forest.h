@@ -2,6 +2,7 @@
 #pragma once
 #include <plumb/batch.h>
 
-/* Segments in order of start inside [0, N) without overlap, lengths >= 1, parent -1 or an earlier segment. With
- * `gaps`, rows between segments may belong to none of them (a KV cache's spare rows); without, they cover [0, N). */
+/* Segments in order of start inside [0, N) without overlap, lengths >= 1, parent -1 or an earlier
+ * segment. With `gaps`, rows between segments may belong to none of them (a KV cache's spare
+ * rows); without, they cover [0, N). */
 int plumb_forest_check(const char *op, const struct plumb_forest *f, int64_t N, bool gaps);

@@ -10,8 +10,8 @@ static int check_positions(const struct plumb_rope *a)
     if (!a->position && a->N > 0) return plumb_fail(PLUMB_EINVAL, "rope: position is missing");
     for (int64_t n = 0; n < a->N; n++)
         if (a->position[n] < 0 || a->position[n] >= a->P)
-            return plumb_fail(PLUMB_EINVAL, "rope: position[%lld]=%d, the tables have P=%lld rows", (long long)n,
-                              (int)a->position[n], (long long)a->P);
+            return plumb_fail(PLUMB_EINVAL, "rope: position[%lld]=%d, the tables have P=%lld rows",
+                              (long long)n, (int)a->position[n], (long long)a->P);
     return PLUMB_OK;
 }
 
@@ -19,13 +19,15 @@ static int check(const struct plumb_device *dev, const struct plumb_rope *a)
 {
     PLUMB_TRY(plumb_check_struct("rope", a->struct_bytes, sizeof *a));
     if (a->kind != PLUMB_ROPE_HALF && a->kind != PLUMB_ROPE_INTERLEAVED)
-        return plumb_fail(PLUMB_EINVAL, "rope: kind=%d is neither half nor interleaved", (int)a->kind);
+        return plumb_fail(PLUMB_EINVAL, "rope: kind=%d is neither half nor interleaved",
+                          (int)a->kind);
     PLUMB_TRY(plumb_check_size("rope", "N", a->N, 0));
     PLUMB_TRY(plumb_check_size("rope", "H", a->H, 1));
     PLUMB_TRY(plumb_check_size("rope", "K", a->K, 1));
     PLUMB_TRY(plumb_check_size("rope", "R", a->R, 2));
     if (a->R % 2 || a->R > a->K)
-        return plumb_fail(PLUMB_EINVAL, "rope: R=%lld, must be even and at most K=%lld", (long long)a->R, (long long)a->K);
+        return plumb_fail(PLUMB_EINVAL, "rope: R=%lld, must be even and at most K=%lld",
+                          (long long)a->R, (long long)a->K);
     if (a->ld) PLUMB_TRY(plumb_check_size("rope", "ld", a->ld, a->H * a->K));
     PLUMB_TRY(plumb_check_tensor("rope", dev, "cos", &a->cos, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_tensor("rope", dev, "sin", &a->sin, PLUMB_MASK_F32));

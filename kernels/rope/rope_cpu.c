@@ -1,33 +1,37 @@
-/* Native code of the rotary positions: one pass over the rows, f32 arithmetic. Compiled once per instruction set. */
+/* Native code of the rotary positions: one pass over the rows, f32 arithmetic. Compiled once per
+ * instruction set. */
 #include <plumb/rope.h>
 
 #include "kernels/op.h"
 #include "kernels/simd.h"
 
 /* One head of one row at element `at`; x may be y: a pair is read before it is written. */
-static inline void turn_half(const void *x, void *y, bool bf16, int64_t at, int64_t half, const float *c,
-                             const float *s, float sign)
+static inline void turn_half(const void *x, void *y, bool bf16, int64_t at, int64_t half,
+                             const float *c, const float *s, float sign)
 {
 #pragma omp simd
     for (int64_t i = 0; i < half; i++) {
-        const float u = plumb_load(x, bf16, at + i), v = plumb_load(x, bf16, at + half + i), t = sign * s[i];
+        const float u = plumb_load(x, bf16, at + i), v = plumb_load(x, bf16, at + half + i),
+                    t = sign * s[i];
         plumb_store(y, bf16, at + i, u * c[i] - v * t);
         plumb_store(y, bf16, at + half + i, v * c[i] + u * t);
     }
 }
 
-static inline void turn_interleaved(const void *x, void *y, bool bf16, int64_t at, int64_t half, const float *c,
-                                    const float *s, float sign)
+static inline void turn_interleaved(const void *x, void *y, bool bf16, int64_t at, int64_t half,
+                                    const float *c, const float *s, float sign)
 {
 #pragma omp simd
     for (int64_t i = 0; i < half; i++) {
-        const float u = plumb_load(x, bf16, at + 2 * i), v = plumb_load(x, bf16, at + 2 * i + 1), t = sign * s[i];
+        const float u = plumb_load(x, bf16, at + 2 * i), v = plumb_load(x, bf16, at + 2 * i + 1),
+                    t = sign * s[i];
         plumb_store(y, bf16, at + 2 * i, u * c[i] - v * t);
         plumb_store(y, bf16, at + 2 * i + 1, v * c[i] + u * t);
     }
 }
 
-static inline void turn_row(const struct plumb_rope *a, bool bf16, int64_t at, const float *c, const float *s)
+static inline void turn_row(const struct plumb_rope *a, bool bf16, int64_t at, const float *c,
+                            const float *s)
 {
     const void *x = a->x.data;
     void *y = a->y.data;

@@ -26,8 +26,13 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
 {
     struct args *g = args;
     struct plumb_rope *a = &g->rope;
-    *a = (struct plumb_rope){ .struct_bytes = sizeof *a, .kind = (enum plumb_rope_kind)c->dim[4],
-                              .N = c->dim[0], .H = c->dim[1], .K = c->dim[2], .R = c->dim[3], .P = 2 * c->dim[0] + 1 };
+    *a = (struct plumb_rope){ .struct_bytes = sizeof *a,
+                              .kind = (enum plumb_rope_kind)c->dim[4],
+                              .N = c->dim[0],
+                              .H = c->dim[1],
+                              .K = c->dim[2],
+                              .R = c->dim[3],
+                              .P = 2 * c->dim[0] + 1 };
     const int64_t half = a->R / 2;
     double *cosines = plumb_case_bytes(m, (size_t)(a->P * half) * sizeof(double));
     double *sines = plumb_case_bytes(m, (size_t)(a->P * half) * sizeof(double));
@@ -40,7 +45,8 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
     plumb_case_in_values(m, &a->cos, NULL, PLUMB_CASE_STAT, "cos", a->P * half, cosines);
     plumb_case_in_values(m, &a->sin, NULL, PLUMB_CASE_STAT, "sin", a->P * half, sines);
     int32_t *position = plumb_case_index(m, a->N);
-    for (int64_t n = 0; n < a->N; n++) position[n] = (int32_t)plumb_case_below(m, (uint64_t)a->P);
+    for (int64_t n = 0; n < a->N; n++)
+        position[n] = (int32_t)plumb_case_below(m, (uint64_t)a->P);
     a->position = position;
     plumb_case_in(m, &a->x, &g->dx, PLUMB_CASE_ACT, "x", a->N * a->H * a->K, -3, 3);
     plumb_case_out(m, &a->y, &g->dy, PLUMB_CASE_ACT, "y", a->N * a->H * a->K);
@@ -82,7 +88,15 @@ static void bwd_ref(const void *args, enum plumb_dtype round)
 
 extern const struct plumb_op plumb_op_rope[];
 const struct plumb_op plumb_op_rope[] = {
-    { .name = "rope", .cases = cases, .case_count = sizeof cases / sizeof *cases, .args_bytes = sizeof(struct args),
-      .setup = setup, .fwd = fwd, .bwd = bwd, .fwd_ref = fwd_ref, .bwd_ref = bwd_ref, .bytes = bytes },
+    { .name = "rope",
+      .cases = cases,
+      .case_count = sizeof cases / sizeof *cases,
+      .args_bytes = sizeof(struct args),
+      .setup = setup,
+      .fwd = fwd,
+      .bwd = bwd,
+      .fwd_ref = fwd_ref,
+      .bwd_ref = bwd_ref,
+      .bytes = bytes },
     { 0 },
 };

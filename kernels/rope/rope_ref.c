@@ -1,7 +1,8 @@
 /* Oracle of the rotary positions: plain loops in f64, each intermediate rounded to `round`. */
 #include <plumb/rope.h>
 
-static void turn(double *y, const double *x, int64_t i, int64_t j, double c, double s, enum plumb_dtype round)
+static void turn(double *y, const double *x, int64_t i, int64_t j, double c, double s,
+                 enum plumb_dtype round)
 {
     const double u = x[i], v = x[j];
     const double uc = plumb_dtype_round(round, u * c), vs = plumb_dtype_round(round, v * s);
@@ -25,7 +26,8 @@ void plumb_rope_ref(const struct plumb_rope *a, enum plumb_dtype round)
                 const int64_t second = a->kind == PLUMB_ROPE_HALF ? i + half : 2 * i + 1;
                 turn(y, x, first, second, c[i], a->inverse ? -s[i] : s[i], round);
             }
-            for (int64_t i = a->R; i < a->K; i++) y[i] = x[i];
+            for (int64_t i = a->R; i < a->K; i++)
+                y[i] = x[i];
         }
     }
 }

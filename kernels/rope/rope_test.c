@@ -21,11 +21,22 @@ static struct plumb_rope problem(struct data *d, enum plumb_rope_kind kind)
             d->cos[p * R / 2 + i] = (float)cos(p * pow(100, -i / 4.0));
             d->sin[p * R / 2 + i] = (float)sin(p * pow(100, -i / 4.0));
         }
-    for (int i = 0; i < N * H * K; i++) d->x[i] = (float)sin(1.7 * i);
-    for (int n = 0; n < N; n++) d->position[n] = 3 + 7 * n % P;
-    return (struct plumb_rope){ .struct_bytes = sizeof(struct plumb_rope), .kind = kind, .N = N, .H = H, .K = K, .R = R, .P = P,
-                                .position = d->position, .cos = { d->cos, PLUMB_F32 }, .sin = { d->sin, PLUMB_F32 },
-                                .x = { d->x, PLUMB_F32 }, .y = { d->y, PLUMB_F32 } };
+    for (int i = 0; i < N * H * K; i++)
+        d->x[i] = (float)sin(1.7 * i);
+    for (int n = 0; n < N; n++)
+        d->position[n] = 3 + 7 * n % P;
+    return (struct plumb_rope){ .struct_bytes = sizeof(struct plumb_rope),
+                                .kind = kind,
+                                .N = N,
+                                .H = H,
+                                .K = K,
+                                .R = R,
+                                .P = P,
+                                .position = d->position,
+                                .cos = { d->cos, PLUMB_F32 },
+                                .sin = { d->sin, PLUMB_F32 },
+                                .x = { d->x, PLUMB_F32 },
+                                .y = { d->y, PLUMB_F32 } };
 }
 
 static void refused(const struct plumb_rope *a, const char *text)
@@ -63,8 +74,10 @@ Test(rope, scores_depend_on_the_distance_of_positions_only)
             d.position[0] = 4 + shift, d.position[1] = 11 + shift;
             cr_assert_eq(plumb_rope(&plumb_cpu, &a), PLUMB_OK);
             double dot = 0, size = 0;
-            for (int i = 0; i < K; i++) dot += (double)d.y[i] * d.y[H * K + i];
-            for (int i = 0; i < K; i++) size += fabs((double)d.y[i] * d.y[H * K + i]);
+            for (int i = 0; i < K; i++)
+                dot += (double)d.y[i] * d.y[H * K + i];
+            for (int i = 0; i < K; i++)
+                size += fabs((double)d.y[i] * d.y[H * K + i]);
             if (shift == 0) first = dot;
             /* tables, products and sums round: four steps on each side of a term */
             cr_expect_float_eq(dot, first, 8 * FLT_EPSILON * 2 * size);
@@ -78,9 +91,11 @@ Test(rope, pairs_turn_by_the_tables_angle)
     struct plumb_rope a = problem(&d, PLUMB_ROPE_INTERLEAVED);
     cr_assert_eq(plumb_rope(&plumb_cpu, &a), PLUMB_OK);
     for (int i = 0; i < R / 2; i++) {
-        const double angle = d.position[1] * pow(100, -i / 4.0), u = d.x[H * K + 2 * i], v = d.x[H * K + 2 * i + 1];
+        const double angle = d.position[1] * pow(100, -i / 4.0), u = d.x[H * K + 2 * i],
+                     v = d.x[H * K + 2 * i + 1];
         cr_expect_float_eq(d.y[H * K + 2 * i], u * cos(angle) - v * sin(angle), 4 * FLT_EPSILON);
-        cr_expect_float_eq(d.y[H * K + 2 * i + 1], v * cos(angle) + u * sin(angle), 4 * FLT_EPSILON);
+        cr_expect_float_eq(d.y[H * K + 2 * i + 1], v * cos(angle) + u * sin(angle),
+                           4 * FLT_EPSILON);
     }
     cr_expect(d.y[K - 1] == d.x[K - 1] && d.y[K - 2] == d.x[K - 2], "the unrotated tail changed");
 }
@@ -93,12 +108,14 @@ Test(rope, in_place_with_gaps_gives_the_same_bits)
         cr_assert_eq(plumb_rope(&plumb_cpu, &a), PLUMB_OK);
         enum { LD = H * K + 5 };
         float gapped[N * LD];
-        for (int i = 0; i < N * LD; i++) gapped[i] = i % LD < H * K ? d.x[i / LD * H * K + i % LD] : 77.0f;
+        for (int i = 0; i < N * LD; i++)
+            gapped[i] = i % LD < H * K ? d.x[i / LD * H * K + i % LD] : 77.0f;
         a.ld = LD;
         a.x.data = a.y.data = gapped;
         cr_assert_eq(plumb_rope(&plumb_cpu, &a), PLUMB_OK);
         for (int i = 0; i < N * LD; i++)
-            cr_assert(gapped[i] == (i % LD < H * K ? d.y[i / LD * H * K + i % LD] : 77.0f), "element %d", i);
+            cr_assert(gapped[i] == (i % LD < H * K ? d.y[i / LD * H * K + i % LD] : 77.0f),
+                      "element %d", i);
     }
 }
 
@@ -107,7 +124,8 @@ Test(rope, a_row_alone_keeps_its_bits_in_bf16)
     struct data d;
     struct plumb_rope a = problem(&d, PLUMB_ROPE_HALF);
     uint16_t x[N * H * K], all[N * H * K], one[H * K];
-    for (int i = 0; i < N * H * K; i++) x[i] = plumb_f32_to_bf16(d.x[i]);
+    for (int i = 0; i < N * H * K; i++)
+        x[i] = plumb_f32_to_bf16(d.x[i]);
     a.x = (struct plumb_tensor){ x, PLUMB_BF16 };
     a.y = (struct plumb_tensor){ all, PLUMB_BF16 };
     cr_assert_eq(plumb_rope(&plumb_cpu, &a), PLUMB_OK);
@@ -130,5 +148,6 @@ Test(rope, inverse_turns_back)
     a.inverse = true;
     cr_assert_eq(plumb_rope(&plumb_cpu, &a), PLUMB_OK);
     /* |x| <= 1; each way rounds the tables, two products and a sum */
-    for (int i = 0; i < N * H * K; i++) cr_expect_float_eq(d.y[i], d.x[i], 2 * 4 * FLT_EPSILON);
+    for (int i = 0; i < N * H * K; i++)
+        cr_expect_float_eq(d.y[i], d.x[i], 2 * 4 * FLT_EPSILON);
 }
