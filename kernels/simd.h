@@ -26,6 +26,27 @@ static inline uint16_t plumb_f32_to_bf16(float f)
     return (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
 }
 
+static inline float plumb_f16_to_f32(uint16_t h)
+{
+    const uint32_t a = (uint32_t)(h & 0x7fffu) << 13, sign = (uint32_t)(h & 0x8000u) << 16;
+    const uint32_t special = a >= 0x0f800000u ? 112u << 23 : 0u; /* inf and NaN: exponent to 255 */
+    const uint32_t normal = a + (112u << 23) + special;
+    const float tiny = plumb_f32_of_bits(a + (113u << 23)) - plumb_f32_of_bits(113u << 23);
+    return plumb_f32_of_bits((a < 1u << 23 ? plumb_bits_of_f32(tiny) : normal) | sign);
+}
+/* Nearest even, subnormals too; beyond 65504 by half a step and more: infinity; NaN stays NaN. */
+static inline uint16_t plumb_f32_to_f16(float f)
+{
+    const uint32_t u = plumb_bits_of_f32(f), sign = (u >> 16) & 0x8000u, a = u & 0x7fffffffu;
+    const float half = 0.5f; /* adding it leaves the last bit of a subnormal f16 in place */
+    const uint32_t tiny = plumb_bits_of_f32(plumb_f32_of_bits(a) + half) - plumb_bits_of_f32(half);
+    const uint32_t normal = (a - (112u << 23) + 0xfffu + ((a >> 13) & 1u)) >> 13;
+    const uint32_t nan = 0x7e00u | ((a >> 13) & 0x3ffu);
+    const uint32_t finite = a < 113u << 23 ? tiny : normal;
+    const uint32_t big = a > 255u << 23 ? nan : 0x7c00u;
+    return (uint16_t)((a >= 143u << 23 ? big : finite) | sign);
+}
+
 /* e^x, error under 2 ulp for results in the normal range; 0 below -87.3, inf above 88.7, NaN for
  * NaN. */
 static inline float plumb_expf(float x)

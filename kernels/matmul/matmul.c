@@ -10,9 +10,12 @@ static int check_stride(const char *field, int64_t rows, int64_t cols, int64_t s
 {
     int64_t count, bytes;
     if (stride < cols)
-        return plumb_fail(PLUMB_EINVAL, "matmul: %s=%lld is less than a row of %lld", field, (long long)stride, (long long)cols);
-    if (__builtin_mul_overflow(rows, stride, &count) || __builtin_mul_overflow(count, (int64_t)sizeof(double), &bytes))
-        return plumb_fail(PLUMB_EINVAL, "matmul: %s=%lld times %lld rows overflows", field, (long long)stride, (long long)rows);
+        return plumb_fail(PLUMB_EINVAL, "matmul: %s=%lld is less than a row of %lld", field,
+                          (long long)stride, (long long)cols);
+    if (__builtin_mul_overflow(rows, stride, &count) ||
+        __builtin_mul_overflow(count, (int64_t)sizeof(double), &bytes))
+        return plumb_fail(PLUMB_EINVAL, "matmul: %s=%lld times %lld rows overflows", field,
+                          (long long)stride, (long long)rows);
     return PLUMB_OK;
 }
 
@@ -26,7 +29,8 @@ static int check_tensors(const struct plumb_device *dev, const struct plumb_matm
     }
     if (a->M > 0 && a->N > 0) PLUMB_TRY(plumb_check_tensor("matmul", dev, "c", &a->c, out));
     PLUMB_TRY(plumb_check_optional("matmul", dev, "bias", &a->bias, PLUMB_MASK_F32 | same));
-    if (a->bias.data && a->accumulate) return plumb_fail(PLUMB_EINVAL, "matmul: bias and accumulate do not go together");
+    if (a->bias.data && a->accumulate)
+        return plumb_fail(PLUMB_EINVAL, "matmul: bias and accumulate do not go together");
     return PLUMB_OK;
 }
 
@@ -54,7 +58,8 @@ static void without_sum(const struct plumb_matmul *a)
     if (a->accumulate) return;
     for (int64_t m = 0; m < a->M; m++)
         for (int64_t n = 0; n < a->N; n++)
-            plumb_store(a->c.data, to, m * a->ldc + n, a->bias.data ? plumb_load(a->bias.data, from, n) : 0.0f);
+            plumb_store(a->c.data, to, m * a->ldc + n,
+                        a->bias.data ? plumb_load(a->bias.data, from, n) : 0.0f);
 }
 
 int plumb_matmul(const struct plumb_device *dev, const struct plumb_matmul *args)
@@ -71,6 +76,7 @@ int plumb_matmul(const struct plumb_device *dev, const struct plumb_matmul *args
         without_sum(&a);
         return PLUMB_OK;
     }
-    if (a.a.dtype == PLUMB_BF16 && !plumb_matmul_library_takes_bf16()) return plumb_matmul_expanded(&a);
+    if (a.a.dtype == PLUMB_BF16 && !plumb_matmul_library_takes_bf16())
+        return plumb_matmul_expanded(&a);
     return plumb_matmul_rows(&a);
 }

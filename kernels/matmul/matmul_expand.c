@@ -3,7 +3,11 @@
 #include "kernels/matmul/matmul_library.h"
 #include "kernels/simd.h"
 
-enum { PANEL = 1 << 20, DEPTH = 4096, EDGE = 1024 }; /* elements of a panel; longest k; longest m and n */
+enum {
+    PANEL = 1 << 20,
+    DEPTH = 4096,
+    EDGE = 1024
+}; /* elements of a panel; longest k; longest m and n */
 
 struct panel {
     int64_t m, n, k, M, N, K; /* where it starts, and its size */
@@ -12,13 +16,15 @@ struct panel {
 static int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
 
 /* Part of a stored bf16 matrix, rows x cols from `at`, as dense f32. */
-static void expand(float *out, const uint16_t *x, int64_t at, int64_t stride, int64_t rows, int64_t cols)
+static void expand(float *out, const uint16_t *x, int64_t at, int64_t stride, int64_t rows,
+                   int64_t cols)
 {
 #pragma omp parallel for schedule(static) if (rows * cols > 65536)
     for (int64_t r = 0; r < rows; r++) {
         const uint16_t *from = x + at + r * stride;
         float *to = out + r * cols;
-        for (int64_t c = 0; c < cols; c++) to[c] = plumb_bf16_to_f32(from[c]);
+        for (int64_t c = 0; c < cols; c++)
+            to[c] = plumb_bf16_to_f32(from[c]);
     }
 }
 
@@ -51,17 +57,28 @@ static void store(const struct plumb_matmul *a, const struct panel *p, const flo
 }
 
 /* One panel: C's panel (in place, or `sum` when C is bf16) gets or adds A's times B's. */
-static int multiply(const struct plumb_matmul *a, const struct panel *p, float *x, float *y, float *sum, float *bias)
+static int multiply(const struct plumb_matmul *a, const struct panel *p, float *x, float *y,
+                    float *sum, float *bias)
 {
     const bool narrow = a->c.dtype == PLUMB_BF16;
-    struct plumb_matmul q = { .struct_bytes = sizeof q, .M = p->M, .N = p->N, .K = p->K,
-                              .a = { x, PLUMB_F32 }, .b = { y, PLUMB_F32 }, .trans_a = a->trans_a, .trans_b = a->trans_b,
-                              .lda = a->trans_a ? p->M : p->K, .ldb = a->trans_b ? p->K : p->N,
-                              .c = { narrow ? sum : (float *)a->c.data + p->m * a->ldc + p->n, PLUMB_F32 },
+    struct plumb_matmul q = { .struct_bytes = sizeof q,
+                              .M = p->M,
+                              .N = p->N,
+                              .K = p->K,
+                              .a = { x, PLUMB_F32 },
+                              .b = { y, PLUMB_F32 },
+                              .trans_a = a->trans_a,
+                              .trans_b = a->trans_b,
+                              .lda = a->trans_a ? p->M : p->K,
+                              .ldb = a->trans_b ? p->K : p->N,
+                              .c = { narrow ? sum : (float *)a->c.data + p->m * a->ldc + p->n,
+                                     PLUMB_F32 },
                               .ldc = narrow ? p->N : a->ldc,
-                              .accumulate = p->k > 0 || (a->accumulate && !narrow), .batch_invariant = a->batch_invariant };
+                              .accumulate = p->k > 0 || (a->accumulate && !narrow),
+                              .batch_invariant = a->batch_invariant };
     if (a->bias.data && p->k == 0) {
-        for (int64_t n = 0; n < p->N; n++) bias[n] = plumb_load(a->bias.data, a->bias.dtype == PLUMB_BF16, p->n + n);
+        for (int64_t n = 0; n < p->N; n++)
+            bias[n] = plumb_load(a->bias.data, a->bias.dtype == PLUMB_BF16, p->n + n);
         q.bias = (struct plumb_tensor){ bias, PLUMB_F32 };
     }
     return plumb_matmul_rows(&q);
@@ -76,11 +93,15 @@ int plumb_matmul_expanded(const struct plumb_matmul *a)
     float *x = (float *)(void *)scratch.base, *y = x + PANEL, *sum = y + PANEL, *bias = sum + PANEL;
     for (int64_t n = 0; n < a->N; n += edge)
         for (int64_t m = 0; m < a->M; m += edge) {
-            struct panel p = { .m = m, .n = n, .M = least(edge, a->M - m), .N = least(edge, a->N - n) };
+            struct panel p = { .m = m,
+                               .n = n,
+                               .M = least(edge, a->M - m),
+                               .N = least(edge, a->N - n) };
             for (; p.k < a->K; p.k += depth) {
                 p.K = least(depth, a->K - p.k);
                 expand_a(a, &p, x);
-                if (m == 0 || depth < a->K) expand_b(a, &p, y); /* one panel deep: B's is still there */
+                if (m == 0 || depth < a->K)
+                    expand_b(a, &p, y); /* one panel deep: B's is still there */
                 PLUMB_TRYG(multiply(a, &p, x, y, sum, bias));
             }
             if (a->c.dtype == PLUMB_BF16) store(a, &p, sum);

@@ -32,14 +32,21 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
 {
     struct plumb_matmul *a = args;
     const int64_t *d = c->dim;
-    *a = (struct plumb_matmul){ .struct_bytes = sizeof *a, .M = d[M], .N = d[N], .K = d[K],
-                                .trans_a = d[TRANS] & 1, .trans_b = d[TRANS] & 2, .accumulate = d[ACCUMULATE],
+    *a = (struct plumb_matmul){ .struct_bytes = sizeof *a,
+                                .M = d[M],
+                                .N = d[N],
+                                .K = d[K],
+                                .trans_a = d[TRANS] & 1,
+                                .trans_b = d[TRANS] & 2,
+                                .accumulate = d[ACCUMULATE],
                                 .batch_invariant = d[INVARIANT] };
     a->lda = (a->trans_a ? a->M : a->K) + d[GAP];
     a->ldb = (a->trans_b ? a->K : a->N) + d[GAP];
     plumb_case_in(m, &a->a, NULL, PLUMB_CASE_ACT, "a", (a->trans_a ? a->K : a->M) * a->lda, -1, 1);
     plumb_case_in(m, &a->b, NULL, PLUMB_CASE_ACT, "b", (a->trans_b ? a->N : a->K) * a->ldb, -1, 1);
-    if (d[BIAS]) plumb_case_in(m, &a->bias, NULL, d[BIAS] == 1 ? PLUMB_CASE_PARAM : PLUMB_CASE_ACT, "bias", a->N, -1, 1);
+    if (d[BIAS])
+        plumb_case_in(m, &a->bias, NULL, d[BIAS] == 1 ? PLUMB_CASE_PARAM : PLUMB_CASE_ACT, "bias",
+                      a->N, -1, 1);
     const enum plumb_case_role out = d[NARROW] ? PLUMB_CASE_ACT : PLUMB_CASE_STAT;
     if (a->accumulate)
         plumb_case_inout(m, &a->c, out, "c", a->M * a->N, -1, 1);
@@ -66,7 +73,14 @@ static void fwd_ref(const void *a, enum plumb_dtype round) { plumb_matmul_ref(a,
 
 extern const struct plumb_op plumb_op_matmul[];
 const struct plumb_op plumb_op_matmul[] = {
-    { .name = "matmul", .cases = cases, .case_count = sizeof cases / sizeof *cases, .args_bytes = sizeof(struct plumb_matmul),
-      .setup = setup, .fwd = fwd, .fwd_ref = fwd_ref, .bytes = bytes, .flops = flops },
+    { .name = "matmul",
+      .cases = cases,
+      .case_count = sizeof cases / sizeof *cases,
+      .args_bytes = sizeof(struct plumb_matmul),
+      .setup = setup,
+      .fwd = fwd,
+      .fwd_ref = fwd_ref,
+      .bytes = bytes,
+      .flops = flops },
     { 0 },
 };

@@ -30,7 +30,8 @@ struct key {
     int64_t N, K, lda, ldb;
     int32_t in, out, flags, threads; /* dtypes; trans_b, accumulate, bias dtype; OpenMP's state */
 };
-_Static_assert(sizeof(struct key) == 4 * sizeof(int64_t) + 4 * sizeof(int32_t), "a key has no padding");
+_Static_assert(sizeof(struct key) == 4 * sizeof(int64_t) + 4 * sizeof(int32_t),
+               "a key has no padding");
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
@@ -54,7 +55,13 @@ static bool always_packed(const struct plumb_matmul *a)
 static struct key key_of(const struct plumb_matmul *a)
 {
     const int bias = a->bias.data ? 1 + (int)a->bias.dtype : 0;
-    return (struct key){ a->N, a->K, a->lda, a->ldb, (int32_t)a->a.dtype, (int32_t)a->c.dtype, a->trans_b | a->accumulate << 1 | bias << 2,
+    return (struct key){ a->N,
+                         a->K,
+                         a->lda,
+                         a->ldb,
+                         (int32_t)a->a.dtype,
+                         (int32_t)a->c.dtype,
+                         a->trans_b | a->accumulate << 1 | bias << 2,
                          omp_get_max_threads() * 2 + omp_in_parallel() };
 }
 
@@ -87,16 +94,19 @@ static void scatter(struct plumb_tensor *t, int64_t count)
 }
 
 /* One call of `size` rows from row `from` of A: whether its rows equal those of the first call, [0, top). C is `c`. */
-static int same(const struct plumb_matmul *t, int64_t size, int64_t from, int64_t top, char *c, bool *yes)
+static int same(const struct plumb_matmul *t, int64_t size, int64_t from, int64_t top, char *c,
+                bool *yes)
 {
     const size_t row = (size_t)t->N * plumb_dtype_bytes(t->c.dtype);
     struct plumb_matmul q = *t;
     q.M = size, q.c.data = c;
     q.a.data = (char *)t->a.data + (size_t)(from * t->lda) * plumb_dtype_bytes(t->a.dtype);
-    memset(c, 0x3f, (size_t)size * row); /* 0.747 in both dtypes: what an accumulation starts from */
+    memset(c, 0x3f,
+           (size_t)size * row); /* 0.747 in both dtypes: what an accumulation starts from */
     PLUMB_TRY(plumb_matmul_library(&q));
     const int64_t rows = least(size, top - from);
-    *yes = rows <= 0 || !memcmp(c, (const char *)t->c.data + (size_t)from * row, (size_t)rows * row);
+    *yes = rows <= 0 ||
+           !memcmp(c, (const char *)t->c.data + (size_t)from * row, (size_t)rows * row);
     return PLUMB_OK;
 }
 
@@ -109,7 +119,8 @@ static int holds(struct plumb_matmul *t, const struct plan *plan, int64_t stride
     t->lda = plan->any ? stride : t->K;
     PLUMB_TRY(same(t, top, 0, 0, first, yes));
     for (const int64_t *size = plan->size; *size && *yes; size++) {
-        const int64_t s = least(*size, top), runs = most(1, least(most(8, 512 / t->N), 256 / s)); /* narrow: more rows */
+        const int64_t s = least(*size, top),
+                      runs = most(1, least(most(8, 512 / t->N), 256 / s)); /* narrow: more rows */
         for (int64_t i = 0; i < runs && *yes; i++) {
             const int64_t from = (s == top ? 1 : i) * SHIFT % (top + SPARE - s + 1);
             PLUMB_TRY(same(t, s, from, top, other, yes));
@@ -122,12 +133,20 @@ static int holds(struct plumb_matmul *t, const struct plan *plan, int64_t stride
  * as far as SPAN elements allow. */
 static int trial(const struct plumb_matmul *a, struct plumb_arena *s, struct plumb_matmul *t)
 {
-    const int64_t N = least(a->N, most(64, (1 << 20) / a->K)), K = a->K, M = longest(K), b_rows = a->trans_b ? N : K;
-    *t = (struct plumb_matmul){ .struct_bytes = sizeof *t, .N = N, .K = K, .lda = always_packed(a) ? K : a->lda,
-                                .ldb = a->trans_b ? K : N, .ldc = N, .trans_b = a->trans_b, .accumulate = a->accumulate };
+    const int64_t N = least(a->N, most(64, (1 << 20) / a->K)), K = a->K, M = longest(K),
+                  b_rows = a->trans_b ? N : K;
+    *t = (struct plumb_matmul){ .struct_bytes = sizeof *t,
+                                .N = N,
+                                .K = K,
+                                .lda = always_packed(a) ? K : a->lda,
+                                .ldb = a->trans_b ? K : N,
+                                .ldc = N,
+                                .trans_b = a->trans_b,
+                                .accumulate = a->accumulate };
     if (a->ldb <= SPAN / b_rows) t->ldb = a->ldb;
     const int64_t a_count = (M + SPARE) * t->lda, b_count = b_rows * t->ldb;
-    PLUMB_TRY(plumb_matmul_lease((size_t)(a_count + b_count + 2 * M * N + N) * sizeof(float) + 4 * PLUMB_ARENA_ALIGN, s));
+    PLUMB_TRY(plumb_matmul_lease(
+        (size_t)(a_count + b_count + 2 * M * N + N) * sizeof(float) + 4 * PLUMB_ARENA_ALIGN, s));
     PLUMB_TRY(plumb_arena_tensor(s, a->a.dtype, a_count, &t->a));
     PLUMB_TRY(plumb_arena_tensor(s, a->b.dtype, b_count, &t->b));
     PLUMB_TRY(plumb_arena_tensor(s, PLUMB_F32, 2 * M * N, &t->c));
@@ -158,7 +177,8 @@ static int choose(const struct plumb_matmul *a, const struct plan **plan)
         t.c.dtype = PLUMB_F32;
         if (!yes) PLUMB_TRYG(holds(&t, *plan, stride, &yes));
         t.c.dtype = a->c.dtype;
-        if (yes && i < PLANS - 1 && t.c.dtype != PLUMB_F32) PLUMB_TRYG(holds(&t, *plan, stride, &yes));
+        if (yes && i < PLANS - 1 && t.c.dtype != PLUMB_F32)
+            PLUMB_TRYG(holds(&t, *plan, stride, &yes));
     }
     remember(&key, *plan);
 out:
@@ -188,7 +208,8 @@ static void pack(const struct plumb_matmul *a, int64_t m, int64_t rows, int64_t 
         if (!a->trans_a)
             memcpy(to, x + (size_t)((m + i) * a->lda) * e, width);
         else
-            for (int64_t k = 0; k < a->K; k++) memcpy(to + (size_t)k * e, x + (size_t)(k * a->lda + m + i) * e, e);
+            for (int64_t k = 0; k < a->K; k++)
+                memcpy(to + (size_t)k * e, x + (size_t)(k * a->lda + m + i) * e, e);
     }
     memset(out + (size_t)rows * width, 0, (size_t)(size - rows) * width);
 }
@@ -208,7 +229,8 @@ static void copy_rows(const struct plumb_matmul *a, int64_t m, int64_t rows, cha
 
 /* Rows m .. m + rows as a call of `size` rows: A packed unless it can be used where it is, C by way of scratch when
  * padded. */
-static int block(const struct plumb_matmul *a, int64_t m, int64_t rows, int64_t size, bool in_place, char *x, char *y)
+static int block(const struct plumb_matmul *a, int64_t m, int64_t rows, int64_t size, bool in_place,
+                 char *x, char *y)
 {
     struct plumb_matmul q = *a;
     q.M = size;
@@ -237,11 +259,13 @@ int plumb_matmul_rows(const struct plumb_matmul *a)
     PLUMB_TRY(choose(a, &plan));
     const bool in_place = plan->any && !always_packed(a);
     const int64_t top = in_place ? 0 : least(longest(a->K), plan->size[0]);
-    const size_t x_bytes = (size_t)(top * a->K) * sizeof(float), y_bytes = plan->any ? 0 : (size_t)(top * a->N) * sizeof(float);
+    const size_t x_bytes = (size_t)(top * a->K) * sizeof(float),
+                 y_bytes = plan->any ? 0 : (size_t)(top * a->N) * sizeof(float);
     if (!in_place) PLUMB_TRYG(plumb_matmul_lease(x_bytes + y_bytes, &scratch));
     for (int64_t m = 0; m < a->M;) {
         const int64_t size = next_size(plan, a->K, a->M - m), rows = least(size, a->M - m);
-        PLUMB_TRYG(block(a, m, rows, size, in_place, scratch.base, scratch.base ? scratch.base + x_bytes : NULL));
+        PLUMB_TRYG(block(a, m, rows, size, in_place, scratch.base,
+                         scratch.base ? scratch.base + x_bytes : NULL));
         m += rows;
     }
 out:

@@ -1,0 +1,34 @@
+/* Checks the arguments of the gradient norm and picks the code that runs it. */
+#include <plumb/optim.h>
+
+#include "kernels/gradnorm/gradnorm.h"
+#include "kernels/op.h"
+
+PLUMB_CPU_DECLARE(plumb_gradnorm_cpu, plumb_gradnorm);
+
+size_t plumb_gradnorm_workspace(const struct plumb_device *dev, const struct plumb_gradnorm *a)
+{
+    if (dev->kind == PLUMB_DEV_REF) return 0;
+    return (size_t)plumb_gradnorm_blocks(a->count) * sizeof(double);
+}
+
+int plumb_gradnorm(const struct plumb_device *dev, const struct plumb_gradnorm *a)
+{
+    PLUMB_TRY(plumb_check_struct("gradnorm", a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_size("gradnorm", "count", a->count, 0));
+    if (!a->norm) return plumb_fail(PLUMB_EINVAL, "gradnorm: norm is missing");
+    if (a->count > 0) PLUMB_TRY(plumb_check_tensor("gradnorm", dev, "x", &a->x, PLUMB_MASK_F32));
+    if (a->count > 0 && dev->kind == PLUMB_DEV_CPU) {
+        if (!a->work.data) return plumb_fail(PLUMB_EINVAL, "gradnorm: work is missing");
+        return PLUMB_CPU_CALL(plumb_gradnorm_cpu, a);
+    }
+    plumb_gradnorm_ref(a, PLUMB_F64);
+    return PLUMB_OK;
+}
+
+double plumb_clip_factor(double norm, double max_norm)
+{
+    const double factor = max_norm / (norm + 1e-6);
+    if (max_norm <= 0 || factor >= 1) return 1;
+    return factor; /* of a norm that is not finite: 0, or NaN as the norm */
+}
