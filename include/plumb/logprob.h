@@ -3,9 +3,10 @@
  *   logp = z[t] - lse(z) over the valid vocabulary;  cap(a) = softcap * tanh(a / softcap)
  * One hidden row may serve several targets. Backward per logit (p = softmax):
  *   dz_v = dlogp (1[v=t] - p_v) + dlse p_v - dentropy p_v (ln p_v + entropy) + dmean / V
- * then through temperature, cap and scale. z-loss is dlse = 2 lambda lse; label smoothing eps is
- * dlogp' = (1 - eps) dlogp with the uniform part eps * (mean_logit - lse): dmean = dlse = eps of
- * it. Sources: arXiv:2410.10989, arXiv:2411.09009 (the same idea, other schedules). */
+ * then through temperature, cap and scale. V is the valid vocabulary.
+ * z-loss is dlse = 2 lambda lse. Label smoothing eps turns logp into (1 - eps) logp + eps *
+ * (mean_logit - lse): of its upstream gradient g, dlogp = (1 - eps) g, dmean = eps g,
+ * dlse = -eps g. Sources: arXiv:2410.10989, arXiv:2411.09009 (the same idea, other schedules). */
 #pragma once
 #include <plumb/base.h>
 PLUMB_BEGIN_C
@@ -50,10 +51,12 @@ struct plumb_logprob {
                                     * tile */
 };
 
-/* A row of NaN logits gives NaN outputs, never a crash. Cost 2NHV flops forward.
+/* A row of NaN logits, or of nothing but -inf, gives NaN outputs and argmax -1, never a crash. Cost
+ * 2NHV flops forward.
  * Fails: PLUMB_EINVAL naming the first row or target out of range. */
 int plumb_logprob_fwd(const struct plumb_device *dev, const struct plumb_logprob *a);
-/* Recomputes the logits: 2 + 4 NHV flops. Reads lse when given, else computes it. */
+/* Recomputes the logits: 2 + 4 NHV flops, 4 + 4 where it has to find lse or (with dentropy) entropy
+ * itself: reads them as forward left them when both are given. */
 int plumb_logprob_bwd(const struct plumb_device *dev, const struct plumb_logprob *a);
 /* Forward, epilogue and backward chunk by chunk: 6NHV flops (three GEMMs) where a group fits a
  * chunk; a group that does not is done by forward, epilogue, recompute (8NHV). Pairs must be
