@@ -1,4 +1,5 @@
-# Libraries of the system. Debian's dnnl-config.cmake asks for OpenCL development files, so oneDNN is found by hand.
+# Libraries of the system. Debian's dnnl-config.cmake asks for OpenCL development files, so oneDNN
+# is found by hand.
 find_path(DNNL_INCLUDE_DIR dnnl.h REQUIRED)
 find_library(DNNL_LIBRARY dnnl REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS C)

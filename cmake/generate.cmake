@@ -1,4 +1,5 @@
-# gen/ops.def lists the folders that have an <op>_op.c; gen/<family>_formulas.h includes a family's formulas.
+# gen/ops.def lists the folders that have an <op>_op.c; gen/<family>_formulas.h includes a family's
+# formulas.
 file(GLOB op_files RELATIVE ${CMAKE_SOURCE_DIR}/kernels CONFIGURE_DEPENDS kernels/*/*_op.c)
 set(ops "")
 foreach(f ${op_files})
@@ -12,8 +13,8 @@ foreach(def ${defs})
     file(STRINGS ${def} lines REGEX "^PLUMB_FORMULA")
     set(includes "")
     foreach(line ${lines})
-        string(REGEX REPLACE "^PLUMB_FORMULA\\([0-9]+, [A-Z0-9_]+, ([a-z0-9_]+),.*" "#include \"kernels/${family}/\\1.h\"\n"
-            include_line "${line}")
+        string(REGEX REPLACE "^PLUMB_FORMULA\\([0-9]+, [A-Z0-9_]+, ([a-z0-9_]+),.*"
+            "#include \"kernels/${family}/\\1.h\"\n" include_line "${line}")
         string(APPEND includes "${include_line}")
     endforeach()
     file(CONFIGURE OUTPUT gen/${family}_formulas.h CONTENT "#pragma once\n${includes}")

@@ -1,7 +1,9 @@
 # One ctest per *_test.c, named after it. A program that registers no test fails.
 pkg_check_modules(criterion REQUIRED IMPORTED_TARGET criterion)
-file(GLOB test_sources CONFIGURE_DEPENDS kernels/*/*_test.c runtime/*_test.c algos/*_test.c io/*_test.c tools/*_test.c
-    tests/*_test.c)
+file(GLOB test_sources CONFIGURE_DEPENDS kernels/*/*_test.c runtime/*_test.c algos/*_test.c
+    io/*_test.c tools/*_test.c tests/*_test.c)
+set(test_environment PLUMB_SOURCE=${CMAKE_SOURCE_DIR} PLUMB_BUILD=${CMAKE_BINARY_DIR}
+    OMP_WAIT_POLICY=passive)
 foreach(t ${test_sources})
     get_filename_component(name ${t} NAME_WE)
     add_executable(${name} ${t})
@@ -9,11 +11,17 @@ foreach(t ${test_sources})
     target_link_libraries(${name} PRIVATE plumb_engine PkgConfig::criterion m)
     add_test(NAME ${name} COMMAND ${name} --jobs 1)
     set_tests_properties(${name} PROPERTIES TIMEOUT 300 FAIL_REGULAR_EXPRESSION "Tested: 0 "
-        ENVIRONMENT "PLUMB_SOURCE=${CMAKE_SOURCE_DIR};PLUMB_BUILD=${CMAKE_BINARY_DIR};OMP_WAIT_POLICY=passive")
+        ENVIRONMENT "${test_environment}")
 endforeach()
 # The native code of every instruction set, on a machine that has the best one.
 foreach(isa v2 v3)
     add_test(NAME ops_test_${isa} COMMAND ops_test --jobs 1 --filter "ops/every*")
     set_tests_properties(ops_test_${isa} PROPERTIES TIMEOUT 300 FAIL_REGULAR_EXPRESSION "Tested: 0 "
         ENVIRONMENT "PLUMB_ISA=${isa};OMP_WAIT_POLICY=passive")
+endforeach()
+# Style and the arrows between the layers.
+foreach(check layers checksrc)
+    add_test(NAME ${check}
+        COMMAND ${CMAKE_COMMAND} -DROOT=${CMAKE_SOURCE_DIR}
+            -P ${CMAKE_SOURCE_DIR}/tools/${check}.cmake)
 endforeach()

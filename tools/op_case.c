@@ -30,10 +30,7 @@ static void *must(void *p)
     return p;
 }
 
-static size_t at_least_one(int64_t count)
-{
-    return (size_t)(count > 0 ? count : 1);
-}
+static size_t at_least_one(int64_t count) { return (size_t)(count > 0 ? count : 1); }
 
 /* The dtype that `role` has under a profile, before the device is asked. */
 static enum plumb_dtype profile_dtype(enum plumb_case_role role, enum plumb_dtype act)
@@ -71,7 +68,8 @@ static double *random_values(const char *name, int64_t count, double lo, double 
                              enum plumb_dtype dtype)
 {
     uint64_t h = 1469598103934665603u;
-    for (const char *p = name; *p; p++) h = (h ^ (unsigned char)*p) * 1099511628211u;
+    for (const char *p = name; *p; p++)
+        h = (h ^ (unsigned char)*p) * 1099511628211u;
     const struct plumb_rng_key key = { .seed = h, .purpose = PLUMB_RNG_TEST };
     double *v = must(malloc(at_least_one(count) * sizeof *v));
     for (int64_t i = 0; i < count; i++)
@@ -84,8 +82,8 @@ static void gradient_of(struct plumb_case_mem *m, int input, struct plumb_tensor
     const struct plumb_item in = m->item[input];
     char name[sizeof in.name + 4];
     snprintf(name, sizeof name, "d%s", in.name);
-    struct plumb_item *g =
-        add(m, grad, PLUMB_ITEM_GRAD, in.role, grad_dtype(in.role, m->act), name, in.count);
+    struct plumb_item *g = add(m, grad, PLUMB_ITEM_GRAD, in.role, grad_dtype(in.role, m->act), name,
+                               in.count);
     g->of = input;
     if (in.role == PLUMB_CASE_WEIGHT || in.role == PLUMB_CASE_PARAM)
         g->initial = random_values(name, in.count, -1, 1, PLUMB_F32);
@@ -109,7 +107,8 @@ void plumb_case_in_values(struct plumb_case_mem *m, struct plumb_tensor *t,
     const int at = m->items;
     struct plumb_item *it = add(m, t, PLUMB_ITEM_IN, role, d, name, count);
     it->initial = must(malloc(at_least_one(count) * sizeof *it->initial));
-    for (int64_t i = 0; i < count; i++) it->initial[i] = plumb_dtype_round(d, values[i]);
+    for (int64_t i = 0; i < count; i++)
+        it->initial[i] = plumb_dtype_round(d, values[i]);
     if (grad) gradient_of(m, at, grad);
 }
 
@@ -238,7 +237,8 @@ void plumb_case_end(struct plumb_case_mem *m)
         free(m->item[i].initial);
         if (m->item[i].alias < 0) free(m->item[i].data);
     }
-    for (int i = 0; i < m->block_count; i++) free(m->blocks[i]);
+    for (int i = 0; i < m->block_count; i++)
+        free(m->blocks[i]);
     free(m->item);
     free(m->blocks);
     free(m->work);

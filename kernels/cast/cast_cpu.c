@@ -1,5 +1,5 @@
-/* Native conversion between float dtypes: one pass in blocks, in f32, or in f64 where either side is
- * f64. Compiled once per instruction set. */
+/* Native conversion between float dtypes: one pass in blocks, in f32, or in f64 where either
+ * side is f64. Compiled once per instruction set. */
 #include <plumb/optim.h>
 
 #include "kernels/op.h"

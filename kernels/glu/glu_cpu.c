@@ -17,7 +17,7 @@ static inline struct act silu(float x)
     return (struct act){ x * s, s * (1.0f + x * (1.0f - s)) };
 }
 
-/* 0.5 (1 + tanh u) is sigmoid(2u); its slope from the same exponential, so that no digits cancel. */
+/* 0.5 (1 + tanh u) is sigmoid(2u); its slope from the same exponential: no digits cancel. */
 static inline struct act gelu_tanh(float x)
 {
     const float c = 0.797884561f, k = 0.044715f;

@@ -1,4 +1,5 @@
-/* How the gradient norm is cut: blocks of fixed size, so the result is that of any number of threads. */
+/* How the gradient norm is cut: blocks of fixed size, so the result is that of any number of
+ * threads. */
 #pragma once
 #include <plumb/optim.h>
 

@@ -1,5 +1,5 @@
-/* Native gradient norm: one pass, f64 sums. Compiled once per instruction set, with equal bits in all:
- * squares of f32 are exact in f64 and the lanes of a sum are fixed here. */
+/* Native gradient norm: one pass, f64 sums. Compiled once per instruction set, with equal bits
+ * in all: squares of f32 are exact in f64 and the lanes of a sum are fixed here. */
 #include <plumb/optim.h>
 
 #include <math.h>

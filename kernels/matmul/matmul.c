@@ -1,11 +1,13 @@
-/* Checks the arguments of the matrix product, settles the cases without a sum, and picks the code that runs it. */
+/* Checks the arguments of the matrix product, settles the cases without a sum, and picks the
+ * code that runs it. */
 #include <plumb/matmul.h>
 
 #include "kernels/matmul/matmul_library.h"
 #include "kernels/op.h"
 #include "kernels/simd.h"
 
-/* A matrix stored as (rows, cols) has a stride that holds a row, and its size in bytes is a number. */
+/* A matrix stored as (rows, cols) has a stride that holds a row, and its size in bytes is a
+ * number. */
 static int check_stride(const char *field, int64_t rows, int64_t cols, int64_t stride)
 {
     int64_t count, bytes;

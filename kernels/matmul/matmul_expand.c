@@ -1,5 +1,6 @@
-/* bf16 products where the library refuses bf16 (AVX2 machines): panels of A and B are expanded to f32 in scratch of at
- * most 12 MiB. f32 holds every bf16, so only speed is lost. Panels are cut by K alone, so a row's bits do not depend on M. */
+/* bf16 products where the library refuses bf16 (AVX2 machines): panels of A and B are expanded
+ * to f32 in scratch of at most 12 MiB. f32 holds every bf16, so only speed is lost. Panels are
+ * cut by K alone, so a row's bits do not depend on M. */
 #include "kernels/matmul/matmul_library.h"
 #include "kernels/simd.h"
 

@@ -1,5 +1,6 @@
-/* oneDNN's matmul behind one function: the only file that knows the library. Primitives are kept in a table of our own,
- * because making one costs 0.4 ms and even finding it in the library's cache costs more than a small product. */
+/* oneDNN's matmul behind one function: the only file that knows the library. Primitives are kept
+ * in a table of our own, because making one costs 0.4 ms and even finding it in the library's
+ * cache costs more than a small product. */
 #include "kernels/matmul/matmul_library.h"
 
 #include <dnnl.h>
@@ -8,8 +9,7 @@
 #include <string.h>
 
 #if DNNL_VERSION_MAJOR != 2
-#error                                                                                             \
-    "this file is written for oneDNN 2; version 3 creates primitive descriptors by another interface"
+#error "written for oneDNN 2: version 3 makes primitives by another interface"
 #endif
 
 enum { SETS = 64, WAYS = 8 }; /* 512 primitives, the least recently used of a set gives way */
@@ -24,8 +24,8 @@ struct key {
 _Static_assert(sizeof(struct key) == 6 * sizeof(int64_t) + 4 * sizeof(int32_t),
                "a key has no padding");
 
-/* A primitive with its own stream and memory objects, so one thread at a time may run it; two threads with equal keys
- * use two entries. */
+/* A primitive with its own stream and memory objects, so one thread at a time may run it; two
+ * threads with equal keys use two entries. */
 struct entry {
     struct key key;
     dnnl_primitive_t primitive; /* NULL = empty */
@@ -52,7 +52,8 @@ static int check(dnnl_status_t s, const char *what)
                       (unsigned)s < 7 ? text[s] : "unknown status");
 }
 
-/* Makes the engine once. PLUMB_ISA lowers the library's instruction set too, or two runs with it would differ. */
+/* Makes the engine once. PLUMB_ISA lowers the library's instruction set too, or two runs with it
+ * would differ. */
 static int open_engine(void)
 {
     int rc = PLUMB_OK;
@@ -126,7 +127,8 @@ static int describe(const struct key *k, dnnl_memory_desc_t md[MEMS])
                  "describe bias");
 }
 
-/* Attributes: C += as a post-operation, scratch given by us (the library's own would tie a primitive to its thread). */
+/* Attributes: C += as a post-operation, scratch given by us (the library's own would tie a
+ * primitive to its thread). */
 static int attributes(const struct key *k, dnnl_primitive_attr_t *attr)
 {
     int rc = PLUMB_OK;
@@ -173,7 +175,8 @@ out:
     return rc;
 }
 
-/* An entry for `key`, marked busy: a made one, or the least recently used of its set emptied; NULL if all are busy. */
+/* An entry for `key`, marked busy: a made one, or the least recently used of its set emptied;
+ * NULL if all are busy. */
 static struct entry *take(const struct key *key)
 {
     struct entry *set = table[set_of(key)], *old = NULL, *hit = NULL;

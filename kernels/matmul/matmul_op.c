@@ -1,5 +1,6 @@
-/* Cases of the matrix product. dim: M, N, K, transposes (1 = A, 2 = B), 1 = accumulate, bias (1 = f32, 2 = dtype of b),
- * extra elements in lda and ldb, 1 = C in the dtype of activations (else f32), 1 = batch-invariant. */
+/* Cases of the matrix product. dim: M, N, K, transposes (1 = A, 2 = B), 1 = accumulate, bias (1
+ * = f32, 2 = dtype of b), extra elements in lda and ldb, 1 = C in the dtype of activations (else
+ * f32), 1 = batch-invariant. */
 #include <plumb/matmul.h>
 
 #include "kernels/op.h"

@@ -1,5 +1,5 @@
-/* Oracle of the matrix product. Exact arithmetic's stand-in runs whole models, so that loop is cut into tiles and
- * threads; each element still sums over k in order, so neither changes a bit. */
+/* Oracle of the matrix product. Exact arithmetic's stand-in runs whole models, so that loop is
+ * cut into tiles and threads; each element still sums over k in order, so neither changes a bit. */
 #include <plumb/matmul.h>
 
 #include <string.h>
@@ -26,7 +26,8 @@ static double finish(const struct plumb_matmul *a, double sum, double old, int64
     return a->accumulate ? plumb_dtype_round(round, sum + old) : sum;
 }
 
-/* out[k][i] = x[i][k] for i < rows, k < depth, where x[i][k] lies at i * si + k * sk; rows up to TILE are zeroed. */
+/* out[k][i] = x[i][k] for i < rows, k < depth, where x[i][k] lies at i * si + k * sk; rows up to
+ * TILE are zeroed. */
 static void pack(double out[DEPTH][TILE], const double *x, int64_t si, int64_t sk, int64_t rows,
                  int64_t depth)
 {

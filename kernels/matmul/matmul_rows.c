@@ -1,8 +1,9 @@
-/* Rows whose bits do not depend on how many others there are. The library promises nothing of the kind: it picks its
- * code, and how it cuts the sum, by M too (measured: AVX-512 keeps a row's bits for every M; AVX2 changes them in tails of
- * 1 to 3 rows after blocks of six, and for long sums with few columns also between small and large M). So the first
- * product of each shape tries, on this machine and on a slice of that shape, which sizes of M agree to the bit, and M is
- * put together from those. */
+/* Rows whose bits do not depend on how many others there are. The library promises nothing of
+ * the kind: it picks its code, and how it cuts the sum, by M too (measured: AVX-512 keeps a
+ * row's bits for every M; AVX2 changes them in tails of 1 to 3 rows after blocks of six, and for
+ * long sums with few columns also between small and large M). So the first product of each shape
+ * tries, on this machine and on a slice of that shape, which sizes of M agree to the bit, and M
+ * is put together from those. */
 #include "kernels/matmul/matmul_library.h"
 
 #include <omp.h>
@@ -11,8 +12,8 @@
 
 #include "kernels/simd.h"
 
-/* Sizes of M that agree with each other, in falling order, 0 at the end. `any` = the sizes are a sample of all up to the
- * first, else only they are used: A is then copied into padded blocks. */
+/* Sizes of M that agree with each other, in falling order, 0 at the end. `any` = the sizes are a
+ * sample of all up to the first, else only they are used: A is then copied into padded blocks. */
 struct plan {
     bool any;
     int64_t size[12];
@@ -46,7 +47,8 @@ static int64_t most(int64_t x, int64_t y) { return x > y ? x : y; }
 /* Rows of one call at most: a block of A stays under 16 MiB of scratch. A function of K alone. */
 static int64_t longest(int64_t K) { return most(48, least(512, (4 << 20) / K)); }
 
-/* Whether A is copied in any case. A's stride matters to the library too; rows too far apart to be tried are packed. */
+/* Whether A is copied in any case. A's stride matters to the library too; rows too far apart to
+ * be tried are packed. */
 static bool always_packed(const struct plumb_matmul *a)
 {
     return a->trans_a || a->lda > SPAN / (longest(a->K) + SPARE);
@@ -93,7 +95,8 @@ static void scatter(struct plumb_tensor *t, int64_t count)
     }
 }
 
-/* One call of `size` rows from row `from` of A: whether its rows equal those of the first call, [0, top). C is `c`. */
+/* One call of `size` rows from row `from` of A: whether its rows equal those of the first call,
+ * [0, top). C is `c`. */
 static int same(const struct plumb_matmul *t, int64_t size, int64_t from, int64_t top, char *c,
                 bool *yes)
 {
@@ -110,8 +113,8 @@ static int same(const struct plumb_matmul *t, int64_t size, int64_t from, int64_
     return PLUMB_OK;
 }
 
-/* Whether rows keep their bits through all of a plan's sizes and places in a block. A stays at `stride`, or is dense in
- * plans that pack it. */
+/* Whether rows keep their bits through all of a plan's sizes and places in a block. A stays at
+ * `stride`, or is dense in plans that pack it. */
 static int holds(struct plumb_matmul *t, const struct plan *plan, int64_t stride, bool *yes)
 {
     const int64_t top = least(plan->size[0], longest(t->K));
@@ -129,8 +132,8 @@ static int holds(struct plumb_matmul *t, const struct plan *plan, int64_t stride
     return PLUMB_OK;
 }
 
-/* A product like `a` but with operands of our own and a slice of its columns: about 2^20 elements of B. Strides are a's
- * as far as SPAN elements allow. */
+/* A product like `a` but with operands of our own and a slice of its columns: about 2^20
+ * elements of B. Strides are a's as far as SPAN elements allow. */
 static int trial(const struct plumb_matmul *a, struct plumb_arena *s, struct plumb_matmul *t)
 {
     const int64_t N = least(a->N, most(64, (1 << 20) / a->K)), K = a->K, M = longest(K),
@@ -159,7 +162,8 @@ static int trial(const struct plumb_matmul *a, struct plumb_arena *s, struct plu
     return PLUMB_OK;
 }
 
-/* The first plan that holds on this machine. bf16 results are tried in f32 too, because rounding hides differences. */
+/* The first plan that holds on this machine. bf16 results are tried in f32 too, because rounding
+ * hides differences. */
 static int choose(const struct plumb_matmul *a, const struct plan **plan)
 {
     int rc = PLUMB_OK;
@@ -186,7 +190,8 @@ out:
     return rc;
 }
 
-/* Rows of the next call when `left` are left: a size is rounded up where that wastes at most a quarter of it. */
+/* Rows of the next call when `left` are left: a size is rounded up where that wastes at most a
+ * quarter of it. */
 static int64_t next_size(const struct plan *plan, int64_t K, int64_t left)
 {
     const int64_t cap = longest(K);
@@ -227,8 +232,8 @@ static void copy_rows(const struct plumb_matmul *a, int64_t m, int64_t rows, cha
     }
 }
 
-/* Rows m .. m + rows as a call of `size` rows: A packed unless it can be used where it is, C by way of scratch when
- * padded. */
+/* Rows m .. m + rows as a call of `size` rows: A packed unless it can be used where it is, C by
+ * way of scratch when padded. */
 static int block(const struct plumb_matmul *a, int64_t m, int64_t rows, int64_t size, bool in_place,
                  char *x, char *y)
 {

@@ -1,4 +1,5 @@
-/* The pool of scratch blocks: ops allocate nothing per call, and a matmul has no workspace in its contract. */
+/* The pool of scratch blocks: ops allocate nothing per call, and a matmul has no workspace in
+ * its contract. */
 #include "kernels/matmul/matmul_library.h"
 
 #include <pthread.h>

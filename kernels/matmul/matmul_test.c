@@ -1,4 +1,5 @@
-/* The matrix product against small integers, whose products are exact in every dtype here, and its edge cases. */
+/* The matrix product against small integers, whose products are exact in every dtype here, and
+ * its edge cases. */
 #include <plumb/matmul.h>
 
 #include <criterion/criterion.h>
