@@ -24,5 +24,7 @@ int plumb_matmul(const struct plumb_device *dev, const struct plumb_matmul *a);
 /* The oracle: all tensors f64; every intermediate is rounded to `round` (PLUMB_F64 = exact
  * arithmetic's stand-in). */
 void plumb_matmul_ref(const struct plumb_matmul *a, enum plumb_dtype round);
+/* The library in use and its version, "oneDNN 2.6.3", into out; cut to n bytes. */
+void plumb_matmul_version(char *out, size_t n);
 
 PLUMB_END_C

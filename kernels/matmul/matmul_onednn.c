@@ -5,6 +5,7 @@
 
 #include <dnnl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -253,4 +254,10 @@ bool plumb_matmul_library_takes_bf16(void)
     plumb_errclear();
     __atomic_store_n(&known, takes, __ATOMIC_RELAXED);
     return takes;
+}
+
+void plumb_matmul_version(char *out, size_t n)
+{
+    const dnnl_version_t *v = dnnl_version();
+    snprintf(out, n, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
 }
