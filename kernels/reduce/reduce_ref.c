@@ -1,0 +1,39 @@
+/* Oracles of the reductions: plain loops in f64, each sum rounded to `round`. */
+#include <plumb/reduce.h>
+
+void plumb_segsum_fwd_ref(const struct plumb_segsum *a, enum plumb_dtype round)
+{
+    const double *x = a->x.data;
+    double *y = a->y.data;
+    for (int64_t r = 0; r < a->R; r++) {
+        const int64_t length = a->offset[r + 1] - a->offset[r];
+        double sum = 0;
+        for (int64_t i = a->offset[r]; i < a->offset[r + 1]; i++)
+            sum = plumb_dtype_round(round, sum + x[i]);
+        y[r] = a->mean && length ? plumb_dtype_round(round, sum / (double)length) : sum;
+    }
+}
+
+void plumb_segsum_bwd_ref(const struct plumb_segsum *a, enum plumb_dtype round)
+{
+    const double *dy = a->dy.data;
+    double *dx = a->dx.data;
+    for (int64_t r = 0; r < a->R; r++) {
+        const int64_t length = a->offset[r + 1] - a->offset[r];
+        for (int64_t i = a->offset[r]; i < a->offset[r + 1]; i++)
+            dx[i] = a->mean ? plumb_dtype_round(round, dy[r] / (double)length) : dy[r];
+    }
+}
+
+void plumb_colsum_ref(const struct plumb_colsum *a, enum plumb_dtype round)
+{
+    const double *x = a->x.data;
+    double *y = a->y.data;
+    const int64_t ldx = a->ldx ? a->ldx : a->D;
+    for (int64_t d = 0; d < a->D; d++) {
+        double sum = 0;
+        for (int64_t n = 0; n < a->N; n++)
+            sum = plumb_dtype_round(round, sum + x[n * ldx + d]);
+        y[d] = plumb_dtype_round(round, y[d] + sum);
+    }
+}
