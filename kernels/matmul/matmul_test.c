@@ -184,6 +184,36 @@ Test(matmul, tiles_of_the_oracle_change_no_bit)
     }
 }
 
+/* Calls of one shape and of many from several threads: primitives and scratch are never shared. */
+Test(matmul, threads_may_call_at_the_same_time)
+{
+    enum { THREADS = 4, CALLS = 300, SIZE = 12 };
+    int wrong = 0;
+#pragma omp parallel num_threads(THREADS) reduction(+ : wrong)
+    for (int i = 0; i < CALLS; i++) {
+        float x[SIZE * SIZE], c[SIZE * SIZE];
+        const int64_t K = 1 + i % SIZE;
+        for (int j = 0; j < SIZE * SIZE; j++)
+            x[j] = (float)(j % 5);
+        struct plumb_matmul a = { .struct_bytes = sizeof a,
+                                  .M = 3,
+                                  .N = SIZE,
+                                  .K = K,
+                                  .lda = SIZE };
+        a.a = a.b = (struct plumb_tensor){ x, PLUMB_F32 },
+        a.c = (struct plumb_tensor){ c, PLUMB_F32 };
+        wrong += plumb_matmul(&plumb_cpu, &a) != PLUMB_OK;
+        for (int m = 0; m < 3; m++)
+            for (int n = 0; n < SIZE; n++) {
+                float want = 0;
+                for (int k = 0; k < K; k++)
+                    want += x[m * SIZE + k] * x[k * SIZE + n];
+                wrong += c[m * SIZE + n] != want;
+            }
+    }
+    cr_assert_eq(wrong, 0);
+}
+
 /* Rows of M = 1..70 against those of M = 70, at another place in A. */
 static void rows_keep_their_bits(int64_t N, int64_t K, enum plumb_dtype in, enum plumb_dtype out,
                                  bool accumulate)
