@@ -1,0 +1,225 @@
+/* The inside of the tokenizers, shared by io/tok_*.c. The pipeline is that of Hugging Face
+ * tokenizers: added tokens cut the text, normalizers rewrite what lies between, pre-tokenizers cut
+ * that into words, the model turns each word into ids, the post-processor puts ids around them;
+ * decoders go the way back. */
+#pragma once
+#include "io/tok_regex.h"
+#include "io/tok_table.h"
+#include <cJSON.h>
+#include <plumb/text.h>
+#include <threads.h>
+
+struct plumb_tok;
+struct plumb_tok_work;
+
+/* Strings in order, as decoders pass them on: end[i] is where string i ends in text. */
+struct plumb_tok_strings {
+    struct plumb_tok_bytes text;
+    size_t *end;
+    size_t n, capacity;
+};
+
+/* One normalizer, pre-tokenizer or decoder of a file. Which fields count is up to its kind. */
+struct plumb_tok_step {
+    const struct plumb_tok_kind *kind;
+    char *text, *content; /* pattern, prefix or replaced character; what stands in for it */
+    size_t text_bytes, content_bytes;
+    struct plumb_regex *regex;
+    int choice; /* an enum of the kind: normal form, behaviour of a split, scheme of a prefix */
+    bool invert, prefix_space, split, maps;
+    int64_t start, stop;
+};
+
+/* A type of component. Adding one means one row in the list of its stage. */
+struct plumb_tok_kind {
+    const char *type; /* as in tokenizer.json */
+    int choice;       /* copied to the step */
+    int (*load)(struct plumb_tok_step *step, const cJSON *obj,
+                const char *where); /* NULL = nothing to load */
+    /* Normalizer: appends the rewritten text to out. */
+    int (*rewrite)(struct plumb_tok_work *w, const struct plumb_tok_step *step, const char *s,
+                   size_t n, struct plumb_tok_bytes *out);
+    /* Pre-tokenizer: hands each of its pieces to plumb_tok_split(w, step + 1, ...). `first`: s
+     * starts the text. */
+    int (*split)(struct plumb_tok_work *w, int step, const char *s, size_t n, bool first);
+    /* Decoder: turns the strings `in` into `out` (empty at the start). */
+    int (*decode)(struct plumb_tok_work *w, const struct plumb_tok_step *step,
+                  const struct plumb_tok_strings *in, struct plumb_tok_strings *out);
+};
+extern const struct plumb_tok_kind plumb_tok_normalizers[], plumb_tok_pretokenizers[],
+    plumb_tok_decoders[];
+
+#define PLUMB_TOK_STEPS 32
+struct plumb_tok_steps {
+    struct plumb_tok_step step[PLUMB_TOK_STEPS];
+    int n;
+};
+
+/* A token that is cut out of the text before the model sees it. */
+struct plumb_tok_flags {
+    bool single_word, lstrip, rstrip, normalized, special;
+};
+struct plumb_tok_added {
+    char *content, *pattern; /* pattern: content after the normalizers where `normalized` */
+    size_t bytes, pattern_bytes;
+    int32_t id;
+    struct plumb_tok_flags flags;
+};
+/* Finds added tokens: leftmost, then longest. Nodes of a trie are numbers, node << 8 | byte leads
+ * to the child. */
+struct plumb_tok_trie {
+    struct plumb_tok_pairs child;
+    int32_t *token; /* by node: index into `added`, -1 = no token ends here */
+    size_t nodes, capacity;
+    bool starts[256];
+};
+
+/* What turns words into ids. Further models (Unigram, WordPiece) are further rows beside
+ * plumb_tok_bpe. */
+struct plumb_tok_model {
+    const char *type;
+    int (*load)(struct plumb_tok *t, const cJSON *model, const char *where);
+    int (*word)(struct plumb_tok_work *w, const char *s, size_t n); /* n > 0; appends to w->out */
+};
+extern const struct plumb_tok_model plumb_tok_bpe;
+
+struct plumb_tok_bpe_data {
+    struct plumb_tok_pairs merges;        /* left << 32 | right -> rank << 32 | merged id */
+    char *continuing_prefix, *end_suffix; /* NULL = none */
+    int32_t unk_id, byte_id[256];         /* -1 = none; ids of <0x00> to <0xFF> */
+    bool unk_missing;                     /* the unknown token is named, but no piece */
+    bool fuse_unk, byte_fallback, ignore_merges;
+    bool cuts_at_meta; /* no merge joins U+2581 to another character before it: words may be cut
+                        * there */
+};
+
+struct plumb_tok {
+    const struct plumb_tok_model *model;
+    struct plumb_tok_pieces pieces; /* the model's vocabulary */
+    struct plumb_tok_bpe_data bpe;
+    struct plumb_tok_steps normalizers, pretokenizers, decoders;
+    bool byte_words; /* the last pre-tokenizer is ByteLevel: words reach the model as bytes */
+    struct plumb_tok_added *added;
+    size_t added_count, added_capacity;
+    struct plumb_tok_pieces added_pieces; /* by content */
+    int32_t *added_of;                    /* by id: index into `added`, -1 = a piece of the model */
+    size_t added_of_n, added_of_capacity;
+    int64_t next_added;
+    struct plumb_tok_trie raw, normalized;
+    struct plumb_regex *word_character;
+    struct plumb_idbuf before, after; /* what the post-processor puts around a text */
+    struct plumb_tok_bytes merged;    /* scratch while merges are read */
+    mtx_t lock;
+    bool has_lock;
+    struct plumb_tok_work *idle;
+};
+
+/* The scratch memory of one call; idle ones wait in the tokenizer, so each thread finds a warm word
+ * cache. */
+struct plumb_tok_work {
+    struct plumb_tok_work *next;
+    const struct plumb_tok *tok;
+    struct plumb_idbuf *out;
+    bool valid; /* the text of this call is UTF-8 */
+    struct plumb_regex_scratch regex;
+    struct plumb_tok_bytes rewritten[2], prefixed[PLUMB_TOK_STEPS], mapped[PLUMB_TOK_STEPS];
+    struct plumb_tok_bytes word, spelling;
+    struct plumb_tok_symbol *symbol;
+    size_t symbols, symbol_capacity;
+    uint64_t *heap;
+    size_t heap_n, heap_capacity;
+    struct plumb_tok_cache cache;
+    int32_t *code; /* code points of a stretch being normalized */
+    size_t code_capacity;
+    struct plumb_tok_strings strings[2];
+};
+
+/* tok_json.c */
+int plumb_tok_load(struct plumb_tok *t, const cJSON *root, const char *where);
+int plumb_tok_load_steps(struct plumb_tok_steps *steps, const cJSON *obj, const char *list,
+                         const struct plumb_tok_kind *kinds, const char *where);
+int plumb_tok_copy(char **out, size_t *bytes, const char *s);
+void plumb_tok_steps_release(struct plumb_tok_steps *steps);
+
+int plumb_tok_load_pipeline(struct plumb_tok *t, const cJSON *root, const char *where);
+int plumb_tok_load_flags(const cJSON *obj, const char *where, struct plumb_tok_flags *f);
+
+/* tok_preset.c: the steps of a published tokenizer by name; fails naming it when there is none. */
+int plumb_tok_preset(struct plumb_tok *t, const char *name);
+
+/* tok_arrays.c */
+struct plumb_vocabulary;
+int plumb_tok_from_arrays(struct plumb_tok *t, const struct plumb_vocabulary *v);
+/* GPT-2's two files: vocab.json parsed, merges.txt as n bytes. */
+struct plumb_tok_files {
+    const cJSON *vocab;
+    const char *merges, *vocab_path, *merges_path;
+    size_t n;
+};
+int plumb_tok_from_files(struct plumb_tok *t, const struct plumb_tok_files *f, const char *preset);
+
+/* tok_files.c, tok_config.c: a folder or file, and the files beside it. */
+struct plumb_tok_names {
+    int32_t bos, eos, pad, unk; /* -1 = none */
+};
+struct plumb_tok_configs {
+    cJSON *config, *map; /* tokenizer_config.json, special_tokens_map.json; NULL = no such file */
+};
+int plumb_tok_read(struct plumb_tok *t, const char *path, struct plumb_tok_names *names);
+/* Adds the special tokens that the files name; *names keeps what they do not name. */
+int plumb_tok_configure(struct plumb_tok *t, const struct plumb_tok_configs *c,
+                        struct plumb_tok_names *names);
+
+/* tok_pattern.c: what a step looks for, match after match. Results end at the next call. */
+struct plumb_tok_walk {
+    struct plumb_tok_work *work;
+    const struct plumb_tok_step *step;
+    struct plumb_regex_walk regex;
+};
+int plumb_tok_load_pattern(struct plumb_tok_step *step, const cJSON *obj, const char *where);
+int plumb_tok_load_replace(struct plumb_tok_step *step, const cJSON *obj, const char *where);
+struct plumb_tok_walk plumb_tok_walk(struct plumb_tok_work *w, const struct plumb_tok_step *step,
+                                     const char *s, size_t n);
+int plumb_tok_walk_next(struct plumb_tok_walk *walk, size_t *start, size_t *end, bool *found);
+int plumb_tok_replace(struct plumb_tok_work *w, const struct plumb_tok_step *step, const char *s,
+                      size_t n, struct plumb_tok_bytes *out);
+
+/* tok_normalize.c, tok_pretokenize.c, tok_decode.c */
+int plumb_tok_normalize(struct plumb_tok_work *w, const char *s, size_t n, const char **out,
+                        size_t *out_n);
+int plumb_tok_split(struct plumb_tok_work *w, int step, const char *s, size_t n, bool first);
+/* w->strings[0] holds the pieces; the strings of *list, one after the other, are the text. */
+int plumb_tok_decode(struct plumb_tok_work *w, const struct plumb_tok_strings **list);
+int plumb_tok_strings_end(struct plumb_tok_strings *list); /* a string ends where the text does */
+/* Appends s with U+FFFD for what is not UTF-8. */
+int plumb_tok_lossy(struct plumb_tok_bytes *out, const char *s, size_t n);
+enum plumb_tok_scheme { PLUMB_TOK_ALWAYS, PLUMB_TOK_FIRST, PLUMB_TOK_NEVER };
+int plumb_tok_load_metaspace(struct plumb_tok_step *step, const cJSON *obj, const char *where);
+
+/* tok_bytes.c: the characters that stand for bytes in byte-level vocabularies. */
+int plumb_tok_map_bytes(struct plumb_tok_bytes *out, const char *s, size_t n);
+int plumb_tok_unmap(int32_t cp); /* the byte, -1 = none */
+
+/* tok_added.c */
+void plumb_tok_add_begin(struct plumb_tok *t); /* before each list of added tokens */
+/* An id that the model's vocabulary or an earlier list does not give is the next free one;
+ * wanted_id (-1 = none) is what the file says, and only compared. */
+int plumb_tok_add(struct plumb_tok *t, const char *content, const struct plumb_tok_flags *flags,
+                  int64_t wanted_id, const char *where);
+int plumb_tok_added_finish(struct plumb_tok *t, struct plumb_tok_work *w);
+void plumb_tok_added_release(struct plumb_tok *t);
+const struct plumb_tok_added *plumb_tok_added_by_id(const struct plumb_tok *t, int32_t id);
+int32_t plumb_tok_find(const struct plumb_tok *t, const char *content); /* -1 = unknown */
+typedef int plumb_tok_text_fn(struct plumb_tok_work *w, const char *s, size_t n, bool first);
+int plumb_tok_cut_added(struct plumb_tok_work *w, const struct plumb_tok_trie *trie, const char *s,
+                        size_t n, bool first, plumb_tok_text_fn *between);
+
+/* tok_bpe.c, tok_bpe_load.c */
+#define PLUMB_TOK_META "\xE2\x96\x81" /* U+2581: what SentencePiece writes for a space */
+int plumb_tok_bpe_word(struct plumb_tok_work *w, const char *s, size_t n);
+int plumb_tok_add_merge(struct plumb_tok *t, const char *left, size_t left_n, const char *right,
+                        size_t right_n, uint32_t rank, const char *where);
+int plumb_tok_add_merge_line(struct plumb_tok *t, const char *line, size_t n, uint32_t rank,
+                             const char *where);
+int plumb_tok_load_vocab(struct plumb_tok *t, const cJSON *vocab, const char *where);
+void plumb_tok_bpe_finish(struct plumb_tok *t, const char *unk_token); /* unk_token: NULL = none */

@@ -1,0 +1,204 @@
+/* Pre-tokenizers: text to words. Each hands its pieces straight to the next, so nothing is listed.
+ * Source: Hugging Face tokenizers 0.23, src/pre_tokenizers and src/tokenizer/normalizer.rs (split).
+ */
+#include <string.h>
+
+#include "io/json.h"
+#include "io/tok.h"
+
+enum behavior { REMOVED, ISOLATED, MERGED_WITH_PREVIOUS, MERGED_WITH_NEXT, CONTIGUOUS };
+static const char *const behaviors[] = { "Removed", "Isolated", "MergedWithPrevious",
+                                         "MergedWithNext", "Contiguous" };
+
+/* The pattern of GPT-2, which ByteLevel splits with. */
+static const char byte_level_pattern[] =
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+
+/* Joins matches and what lies between them as the behaviour says, one piece behind. */
+struct joiner {
+    struct plumb_tok_work *w;
+    int step;
+    const char *s;
+    bool first;
+    enum behavior behavior;
+    size_t start, end; /* of the piece held back */
+    bool holds, held_match;
+};
+
+/* Passes [start, end) on to the next step, as characters for bytes when this step is a ByteLevel
+ * that others follow. */
+static int emit(const struct joiner *j, size_t start, size_t end)
+{
+    const char *s = j->s + start;
+    const bool first = j->first && start == 0;
+    if (start == end) return PLUMB_OK;
+    const struct plumb_tok *t = j->w->tok;
+    if (!t->pretokenizers.step[j->step].maps || j->step + 1 == t->pretokenizers.n)
+        return plumb_tok_split(j->w, j->step + 1, s, end - start, first);
+    struct plumb_tok_bytes *to = &j->w->mapped[j->step];
+    to->n = 0;
+    PLUMB_TRY(plumb_tok_map_bytes(to, s, end - start));
+    const bool valid = j->w->valid;
+    j->w->valid = true;
+    const int rc = plumb_tok_split(j->w, j->step + 1, to->data, to->n, first);
+    j->w->valid = valid;
+    return rc;
+}
+
+static bool joins(const struct joiner *j, bool match)
+{
+    switch (j->behavior) {
+    case MERGED_WITH_PREVIOUS: return match && !j->held_match;
+    case MERGED_WITH_NEXT: return j->held_match && !match;
+    case CONTIGUOUS: return match == j->held_match;
+    case REMOVED:
+    case ISOLATED: break;
+    }
+    return false;
+}
+
+static int segment(struct joiner *j, size_t start, size_t end, bool match)
+{
+    if (j->behavior == REMOVED) return match ? PLUMB_OK : emit(j, start, end);
+    if (j->behavior == ISOLATED) return emit(j, start, end);
+    if (j->holds && joins(j, match)) {
+        j->end = end;
+    } else {
+        if (j->holds) PLUMB_TRY(emit(j, j->start, j->end));
+        j->start = start;
+        j->end = end;
+    }
+    j->holds = true;
+    j->held_match = match;
+    return PLUMB_OK;
+}
+
+static int split_by(struct plumb_tok_work *w, int at, const char *s, size_t n, bool first,
+                    enum behavior behavior)
+{
+    const struct plumb_tok_step *step = &w->tok->pretokenizers.step[at];
+    struct joiner j = { w, at, s, first, behavior };
+    struct plumb_tok_walk walk = plumb_tok_walk(w, step, s, n);
+    size_t done = 0, start, end;
+    for (;;) {
+        bool found;
+        PLUMB_TRY(plumb_tok_walk_next(&walk, &start, &end, &found));
+        if (!found) break;
+        if (done != start) PLUMB_TRY(segment(&j, done, start, step->invert));
+        PLUMB_TRY(segment(&j, start, end, !step->invert));
+        done = end;
+    }
+    if (done != n) PLUMB_TRY(segment(&j, done, n, step->invert));
+    return j.holds ? emit(&j, j.start, j.end) : PLUMB_OK;
+}
+
+static int split_pattern(struct plumb_tok_work *w, int at, const char *s, size_t n, bool first)
+{
+    return split_by(w, at, s, n, first, (enum behavior)w->tok->pretokenizers.step[at].choice);
+}
+
+static int load_split(struct plumb_tok_step *step, const cJSON *obj, const char *where)
+{
+    const char *behavior;
+    PLUMB_TRY(plumb_tok_load_pattern(step, obj, where));
+    PLUMB_TRY(plumb_json_string(obj, "behavior", where, &behavior));
+    PLUMB_TRY(plumb_json_bool_or(obj, "invert", where, false, &step->invert));
+    for (int i = 0; i <= CONTIGUOUS; i++) {
+        if (strcmp(behavior, behaviors[i])) continue;
+        step->choice = i;
+        return PLUMB_OK;
+    }
+    return plumb_fail(PLUMB_ENOTSUP, "%s: the behavior \"%.80s\" is not supported", where,
+                      behavior);
+}
+
+static int load_digits(struct plumb_tok_step *step, const cJSON *obj, const char *where)
+{
+    bool one_by_one;
+    PLUMB_TRY(plumb_json_bool_or(obj, "individual_digits", where, false, &one_by_one));
+    step->choice = ISOLATED;
+    return plumb_regex_compile(&step->regex, one_by_one ? "\\p{N}" : "\\p{N}+", where);
+}
+
+static int load_byte_level(struct plumb_tok_step *step, const cJSON *obj, const char *where)
+{
+    bool use_regex;
+    PLUMB_TRY(plumb_json_bool_or(obj, "add_prefix_space", where, true, &step->prefix_space));
+    PLUMB_TRY(plumb_json_bool_or(obj, "use_regex", where, true, &use_regex));
+    step->maps = true;
+    return use_regex ? plumb_regex_compile(&step->regex, byte_level_pattern, where) : PLUMB_OK;
+}
+
+static int split_byte_level(struct plumb_tok_work *w, int at, const char *s, size_t n, bool first)
+{
+    const struct plumb_tok_step *step = &w->tok->pretokenizers.step[at];
+    if (step->prefix_space && s[0] != ' ') {
+        struct plumb_tok_bytes *to = &w->prefixed[at];
+        to->n = 0;
+        PLUMB_TRY(plumb_tok_bytes_put(to, " ", 1));
+        PLUMB_TRY(plumb_tok_bytes_put(to, s, n));
+        s = to->data;
+        n = to->n;
+    }
+    if (step->regex) return split_by(w, at, s, n, first, ISOLATED);
+    const struct joiner whole = { w, at, s, first, ISOLATED };
+    return emit(&whole, 0, n);
+}
+
+int plumb_tok_load_metaspace(struct plumb_tok_step *step, const cJSON *obj, const char *where)
+{
+    static const char *const schemes[] = { "always", "first", "never" };
+    const char *text;
+    PLUMB_TRY(plumb_json_string(obj, "replacement", where, &text));
+    if (!*text) return plumb_fail(PLUMB_EFORMAT, "%s: the replacement is empty", where);
+    PLUMB_TRY(plumb_tok_copy(&step->text, &step->text_bytes, text));
+    bool prefix;
+    PLUMB_TRY(plumb_json_bool_or(obj, "add_prefix_space", where, true, &prefix));
+    PLUMB_TRY(plumb_json_bool_or(obj, "split", where, true, &step->split));
+    step->choice = prefix ? PLUMB_TOK_ALWAYS : PLUMB_TOK_NEVER;
+    if (!plumb_json_get(obj, "prepend_scheme")) return PLUMB_OK;
+    PLUMB_TRY(plumb_json_string(obj, "prepend_scheme", where, &text));
+    for (int i = 0; i <= PLUMB_TOK_NEVER; i++) {
+        if (strcmp(text, schemes[i])) continue;
+        step->choice = i;
+        return PLUMB_OK;
+    }
+    return plumb_fail(PLUMB_ENOTSUP, "%s: the prepend_scheme \"%.80s\" is not supported", where,
+                      text);
+}
+
+static int split_metaspace(struct plumb_tok_work *w, int at, const char *s, size_t n, bool first)
+{
+    const struct plumb_tok_step *step = &w->tok->pretokenizers.step[at];
+    struct plumb_tok_bytes *to = &w->prefixed[at];
+    to->n = 0;
+    const bool wanted = step->choice == PLUMB_TOK_ALWAYS ||
+                        (step->choice == PLUMB_TOK_FIRST && first);
+    const bool there = s[0] == ' ' ||
+                       (n >= step->text_bytes && !memcmp(s, step->text, step->text_bytes));
+    if (wanted && !there) PLUMB_TRY(plumb_tok_bytes_put(to, step->text, step->text_bytes));
+    for (size_t i = 0; i < n;) {
+        const char *space = memchr(s + i, ' ', n - i);
+        const size_t end = space ? (size_t)(space - s) : n;
+        PLUMB_TRY(plumb_tok_bytes_put(to, s + i, end - i));
+        if (space) PLUMB_TRY(plumb_tok_bytes_put(to, step->text, step->text_bytes));
+        i = end + 1;
+    }
+    if (step->split) return split_by(w, at, to->data, to->n, first, MERGED_WITH_NEXT);
+    return plumb_tok_split(w, at + 1, to->data, to->n, first);
+}
+
+const struct plumb_tok_kind plumb_tok_pretokenizers[] = {
+    { "ByteLevel", .load = load_byte_level, .split = split_byte_level },
+    { "Digits", .load = load_digits, .split = split_pattern },
+    { "Metaspace", .load = plumb_tok_load_metaspace, .split = split_metaspace },
+    { "Split", .load = load_split, .split = split_pattern },
+    { NULL },
+};
+
+int plumb_tok_split(struct plumb_tok_work *w, int step, const char *s, size_t n, bool first)
+{
+    const struct plumb_tok *t = w->tok;
+    if (step == t->pretokenizers.n) return t->model->word(w, s, n);
+    return t->pretokenizers.step[step].kind->split(w, step, s, n, first);
+}

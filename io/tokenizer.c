@@ -1,0 +1,247 @@
+/* Tokenizers: files found and read, and the whole way from text to ids and back. */
+#include "io/tokenizer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/tok.h"
+#include "io/utf8.h"
+
+static void work_free(struct plumb_tok_work *w)
+{
+    for (int i = 0; i < PLUMB_TOK_STEPS; i++) {
+        plumb_tok_bytes_release(&w->prefixed[i]);
+        plumb_tok_bytes_release(&w->mapped[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        plumb_tok_bytes_release(&w->rewritten[i]);
+        plumb_tok_bytes_release(&w->strings[i].text);
+        free(w->strings[i].end);
+    }
+    plumb_tok_bytes_release(&w->word);
+    plumb_tok_bytes_release(&w->spelling);
+    plumb_tok_cache_release(&w->cache);
+    plumb_regex_scratch_release(&w->regex);
+    free(w->symbol);
+    free(w->heap);
+    free(w->code);
+    free(w);
+}
+
+static int work_take(struct plumb_tok *t, struct plumb_tok_work **out)
+{
+    mtx_lock(&t->lock);
+    struct plumb_tok_work *w = t->idle;
+    if (w) t->idle = w->next;
+    mtx_unlock(&t->lock);
+    if (!w) w = calloc(1, sizeof *w);
+    if (!w) return plumb_fail(PLUMB_EMEM, "could not allocate the scratch of a tokenizer");
+    w->tok = t;
+    *out = w;
+    return PLUMB_OK;
+}
+
+static void work_give(struct plumb_tok *t, struct plumb_tok_work *w)
+{
+    mtx_lock(&t->lock);
+    w->next = t->idle;
+    t->idle = w;
+    mtx_unlock(&t->lock);
+}
+
+static int words(struct plumb_tok_work *w, const char *s, size_t n, bool first)
+{
+    return plumb_tok_split(w, 0, s, n, first);
+}
+
+static int normalized(struct plumb_tok_work *w, const char *s, size_t n, bool first)
+{
+    PLUMB_TRY(plumb_tok_normalize(w, s, n, &s, &n));
+    return plumb_tok_cut_added(w, &w->tok->normalized, s, n, first, words);
+}
+
+static int put_ids(struct plumb_idbuf *out, const struct plumb_idbuf *ids)
+{
+    for (int64_t i = 0; i < ids->n; i++)
+        PLUMB_TRY(plumb_idbuf_push(out, ids->id[i]));
+    return PLUMB_OK;
+}
+
+static int encode(void *self, const char *text, size_t n, bool add_special, struct plumb_idbuf *out)
+{
+    struct plumb_tok *t = self;
+    struct plumb_tok_work *w = NULL;
+    const int64_t mark = out->n;
+    int rc = PLUMB_OK;
+    if (n > PLUMB_TEXT_LIMIT)
+        return plumb_fail(PLUMB_EINVAL, "a text of %zu bytes is over the tokenizer's %zu", n,
+                          PLUMB_TEXT_LIMIT);
+    PLUMB_TRY(work_take(t, &w));
+    w->out = out;
+    w->valid = plumb_utf8_valid(text, n) == n;
+    if (add_special) PLUMB_TRYG(put_ids(out, &t->before));
+    PLUMB_TRYG(plumb_tok_cut_added(w, &t->raw, text, n, true, normalized));
+    if (add_special) PLUMB_TRYG(put_ids(out, &t->after));
+out:
+    if (rc) out->n = mark;
+    work_give(t, w);
+    return rc;
+}
+
+/* The pieces of the ids, one string each. Ids without a piece are passed over. */
+static int pieces_of(struct plumb_tok_work *w, const int32_t *id, int64_t count, bool skip_special)
+{
+    struct plumb_tok_strings *list = &w->strings[0];
+    list->n = list->text.n = 0;
+    for (int64_t i = 0; i < count; i++) {
+        if (id[i] < 0)
+            return plumb_fail(PLUMB_EINVAL, "cannot decode id %d at place %lld", id[i],
+                              (long long)i);
+        const struct plumb_tok_added *a = plumb_tok_added_by_id(w->tok, id[i]);
+        if (a && a->flags.special && skip_special) continue;
+        size_t n = a ? a->pattern_bytes : 0;
+        const char *piece = a ? a->pattern : plumb_tok_piece(&w->tok->pieces, id[i], &n);
+        if (!piece) continue;
+        PLUMB_TRY(plumb_tok_bytes_put(&list->text, piece, n));
+        PLUMB_TRY(plumb_tok_strings_end(list));
+    }
+    return PLUMB_OK;
+}
+
+static int decode(void *self, const int32_t *id, int64_t count, bool skip_special, char **out,
+                  size_t *n)
+{
+    struct plumb_tok *t = self;
+    struct plumb_tok_work *w = NULL;
+    const struct plumb_tok_strings *list;
+    int rc = PLUMB_OK;
+    *out = NULL;
+    *n = 0;
+    PLUMB_TRY(work_take(t, &w));
+    PLUMB_TRYG(pieces_of(w, id, count, skip_special));
+    PLUMB_TRYG(plumb_tok_decode(w, &list));
+    *out = malloc(list->text.n + 1);
+    if (!*out)
+        PLUMB_TRYG(plumb_fail(PLUMB_EMEM, "could not allocate %zu bytes of text", list->text.n));
+    if (list->text.n) memcpy(*out, list->text.data, list->text.n);
+    (*out)[list->text.n] = 0;
+    *n = list->text.n;
+out:
+    work_give(t, w);
+    return rc;
+}
+
+static const char *piece(void *self, int32_t id)
+{
+    const struct plumb_tok *t = self;
+    const struct plumb_tok_added *a = plumb_tok_added_by_id(t, id);
+    size_t n;
+    return a ? a->content : plumb_tok_piece(&t->pieces, id, &n);
+}
+
+static bool is_special(void *self, int32_t id)
+{
+    const struct plumb_tok_added *a = plumb_tok_added_by_id(self, id);
+    return a && a->flags.special;
+}
+
+static void tok_free(struct plumb_tok *t)
+{
+    if (!t) return;
+    for (struct plumb_tok_work *w = t->idle, *next; w; w = next) {
+        next = w->next;
+        work_free(w);
+    }
+    plumb_tok_steps_release(&t->normalizers);
+    plumb_tok_steps_release(&t->pretokenizers);
+    plumb_tok_steps_release(&t->decoders);
+    plumb_tok_added_release(t);
+    plumb_tok_pieces_release(&t->pieces);
+    plumb_tok_pairs_release(&t->bpe.merges);
+    free(t->bpe.continuing_prefix);
+    free(t->bpe.end_suffix);
+    plumb_idbuf_release(&t->before);
+    plumb_idbuf_release(&t->after);
+    plumb_tok_bytes_release(&t->merged);
+    if (t->has_lock) mtx_destroy(&t->lock);
+    free(t);
+}
+
+static int tok_new(struct plumb_tok **out)
+{
+    struct plumb_tok *t = calloc(1, sizeof *t);
+    if (!t) return plumb_fail(PLUMB_EMEM, "could not allocate a tokenizer");
+    t->has_lock = mtx_init(&t->lock, mtx_plain) == thrd_success;
+    if (!t->has_lock) {
+        free(t);
+        return plumb_fail(PLUMB_EMEM, "could not make the lock of a tokenizer");
+    }
+    *out = t;
+    return PLUMB_OK;
+}
+
+static bool holds(const struct plumb_idbuf *ids, int32_t id)
+{
+    for (int64_t i = 0; i < ids->n; i++)
+        if (ids->id[i] == id) return true;
+    return false;
+}
+
+/* Everything is loaded: builds what depends on all of it, and the table of functions. */
+static int finish(struct plumb_tok *t, const struct plumb_tok_names *names, struct plumb_text *text)
+{
+    struct plumb_tok_work *w = NULL;
+    if (t->byte_words) t->bpe.cuts_at_meta = false;
+    PLUMB_TRY(work_take(t, &w));
+    const int rc = plumb_tok_added_finish(t, w);
+    work_give(t, w);
+    if (rc) return rc;
+    const int64_t added = (int64_t)t->added_of_n;
+    *text = (struct plumb_text){ .self = t,
+                                 .vocab_size = t->pieces.n > added ? t->pieces.n : added,
+                                 .bos_id = names->bos,
+                                 .eos_id = names->eos,
+                                 .pad_id = names->pad,
+                                 .unk_id = names->unk,
+                                 .add_bos = names->bos >= 0 && holds(&t->before, names->bos),
+                                 .add_eos = names->eos >= 0 && holds(&t->after, names->eos),
+                                 .encode = encode,
+                                 .decode = decode,
+                                 .piece = piece,
+                                 .is_special = is_special };
+    return PLUMB_OK;
+}
+
+int plumb_tokenizer_open(struct plumb_text *text, const char *path)
+{
+    int rc = PLUMB_OK;
+    struct plumb_tok *t = NULL;
+    struct plumb_tok_names names;
+    *text = (struct plumb_text){ 0 };
+    PLUMB_TRYG(tok_new(&t));
+    PLUMB_TRYG(plumb_tok_read(t, path, &names));
+    PLUMB_TRYG(finish(t, &names, text));
+out:
+    if (rc) tok_free(t);
+    return rc;
+}
+
+int plumb_tokenizer_from_arrays(struct plumb_text *text, const struct plumb_vocabulary *v)
+{
+    int rc = PLUMB_OK;
+    struct plumb_tok *t = NULL;
+    const struct plumb_tok_names names = { v->bos_id, v->eos_id, v->pad_id, v->unk_id };
+    *text = (struct plumb_text){ 0 };
+    PLUMB_TRYG(tok_new(&t));
+    PLUMB_TRYG(plumb_tok_from_arrays(t, v));
+    PLUMB_TRYG(finish(t, &names, text));
+out:
+    if (rc) tok_free(t);
+    return rc;
+}
+
+void plumb_tokenizer_release(struct plumb_text *text)
+{
+    tok_free(text->self);
+    *text = (struct plumb_text){ 0 };
+}

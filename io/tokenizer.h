@@ -1,0 +1,45 @@
+/* Tokenizers: Hugging Face's tokenizer.json, GPT-2's vocabulary and merges, or arrays from a GGUF
+ * file, as struct plumb_text. Byte-level BPE (GPT-2, Qwen, SmolLM) and SentencePiece-style BPE with
+ * byte fallback (Llama, Phi-3).
+ *
+ * Every result equals that of Hugging Face tokenizers 0.23, quirks included; a component that is
+ * not implemented is an error that names it (PLUMB_ENOTSUP). Beyond it: text that is not UTF-8 is
+ * encoded, too. Bytes that belong to no character are left as they are by normalizers, match no
+ * pattern of a pre-tokenizer, and are encoded one by one: as that byte by a byte-level vocabulary,
+ * as <0xNN> with byte fallback, else as the unknown token.
+ *
+ * encode, decode, piece and is_special may be called from several threads at once. encode costs
+ * time linear in the text (n log n in the length of a word), appends nothing when it fails, and
+ * takes at most PLUMB_TEXT_LIMIT bytes. decode skips ids that the vocabulary does not have (a
+ * model's padded rows) and refuses negative ones. */
+#pragma once
+#include <plumb/text.h>
+
+#define PLUMB_TEXT_LIMIT ((size_t)1 << 30)
+
+/* Opens a folder (tokenizer.json, tokenizer.json.gz, or vocab.json / encoder.json with merges.txt /
+ * vocab.bpe) or a tokenizer.json file; tokenizer_config.json and special_tokens_map.json beside it
+ * name BOS, EOS, PAD and UNK and may add tokens. As in transformers 5, add_bos_token and
+ * add_eos_token count only where there is no tokenizer.json. */
+int plumb_tokenizer_open(struct plumb_text *t, const char *path);
+
+/* A vocabulary as GGUF files hold it. All arrays are copied. */
+struct plumb_vocabulary {
+    /* "gpt2" (byte-level, with merges) or "llama" (SentencePiece pieces with scores) */
+    const char *model;
+    /* gpt2: the pre-tokenizer, "gpt-2", "smollm", "qwen2", "llama-bpe", ...; unused with "llama" */
+    const char *pre;
+    const char *const *token; /* (n) UTF-8 */
+    int64_t n;
+    const char *const *merge; /* (merges) "left right", best first; gpt2 only */
+    int64_t merges;
+    const float *score; /* (n) llama only: the higher, the earlier a piece is merged */
+    /* (n) or NULL: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte */
+    const int32_t *type;
+    int32_t bos_id, eos_id, pad_id, unk_id; /* -1 = none */
+    bool add_bos, add_eos;
+    bool add_space_prefix; /* llama: a space before the text */
+};
+int plumb_tokenizer_from_arrays(struct plumb_text *t, const struct plumb_vocabulary *v);
+
+void plumb_tokenizer_release(struct plumb_text *t); /* takes a zeroed one */

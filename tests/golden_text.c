@@ -1,0 +1,86 @@
+/* golden_text [DIR] - replays the text goldens of a folder (default: the shared one):
+ * DIR/tokenizers holds one folder a tokenizer, with tokenizer.json(.gz) and vectors.json(.gz) in
+ * the form of the shared README. Prints what ran, what disagreed and what was left out and why;
+ * exit code 1 when anything disagreed or nothing ran. */
+#include <dirent.h>
+
+#include "tests/text_rows.h"
+
+/* Replays one folder; a tokenizer with parts that are not built is named and passed over. */
+static int replay(const char *dir, const char *name, struct text_tally *all, int64_t *left_out)
+{
+    char path[4200];
+    struct plumb_text t;
+    cJSON *families = NULL;
+    const int rc = plumb_tokenizer_open(&t, dir);
+    if (rc == PLUMB_ENOTSUP) {
+        printf("tokenizers/%s: left out: %s\n", name, plumb_errmsg());
+        ++*left_out;
+        return PLUMB_OK;
+    }
+    if (rc) return rc;
+    struct text_tally tally = { 0 };
+    snprintf(path, sizeof path, "%s/vectors.json.gz", dir);
+    if (!plumb_file_exists(path)) path[strlen(path) - 3] = 0;
+    const int loaded = text_rows_load(path, &families);
+    for (const cJSON *f = families ? families->child : NULL; f; f = f->next)
+        for (const cJSON *rows = f->child; rows; rows = rows->next)
+            for (const cJSON *row = rows->child; row; row = row->next)
+                text_check_row(&t, row, name, &tally);
+    cJSON_Delete(families);
+    plumb_tokenizer_release(&t);
+    if (loaded) return loaded;
+    printf("tokenizers/%s: %lld rows, %lld checks, %lld wrong\n", name, (long long)tally.rows,
+           (long long)tally.checks, (long long)tally.wrong);
+    all->rows += tally.rows;
+    all->checks += tally.checks;
+    all->wrong += tally.wrong;
+    return PLUMB_OK;
+}
+
+static int visible(const struct dirent *e) { return e->d_name[0] != '.'; }
+
+/* Parts of the form that no program replays yet. */
+static void name_other_parts(const char *root)
+{
+    static const char *const parts[] = { "sentencepiece", "chat-templates", "jinja" };
+    for (int i = 0; i < 3; i++) {
+        char path[2100];
+        snprintf(path, sizeof path, "%s/%s", root, parts[i]);
+        if (plumb_file_exists(path)) printf("%s: left out: not built yet\n", parts[i]);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    char root[2048], dir[4000];
+    if (argc > 2) {
+        fprintf(stderr, "usage: golden_text [DIR]\n");
+        return 2;
+    }
+    if (argc == 2) {
+        snprintf(root, sizeof root, "%s", argv[1]);
+    } else if (!text_shared(root, sizeof root, "golden/text")) {
+        printf("golden_text: skipped, \"%s\" is not there\n", root);
+        const char *required = getenv("PLUMB_REQUIRE_SHARED");
+        return required && !strcmp(required, "1");
+    }
+    struct text_tally all = { 0 };
+    int64_t left_out = 0;
+    struct dirent **entry = NULL;
+    snprintf(dir, sizeof dir, "%s/tokenizers", root);
+    const int n = scandir(dir, &entry, visible, alphasort);
+    for (int i = 0; i < n; i++) {
+        snprintf(dir, sizeof dir, "%s/tokenizers/%s", root, entry[i]->d_name);
+        if (replay(dir, entry[i]->d_name, &all, &left_out)) {
+            printf("tokenizers/%s: %s\n", entry[i]->d_name, plumb_errmsg());
+            all.wrong++;
+        }
+        free(entry[i]);
+    }
+    free(entry);
+    name_other_parts(root);
+    printf("golden_text: %lld rows, %lld checks, %lld wrong; %lld tokenizers left out\n",
+           (long long)all.rows, (long long)all.checks, (long long)all.wrong, (long long)left_out);
+    return all.wrong || (!all.rows && n > left_out);
+}
