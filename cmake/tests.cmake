@@ -4,11 +4,14 @@ file(GLOB test_sources CONFIGURE_DEPENDS kernels/*/*_test.c runtime/*_test.c alg
     io/*_test.c tools/*_test.c tests/*_test.c)
 set(test_environment PLUMB_SOURCE=${CMAKE_SOURCE_DIR} PLUMB_BUILD=${CMAKE_BINARY_DIR}
     OMP_WAIT_POLICY=passive)
+# What tests share: golden files, tensors of any dtype.
+add_library(plumb_test_support STATIC tests/golden.c tests/tensor.c)
+target_link_libraries(plumb_test_support PUBLIC plumb_engine PkgConfig::criterion)
 foreach(t ${test_sources})
     get_filename_component(name ${t} NAME_WE)
     add_executable(${name} ${t})
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-    target_link_libraries(${name} PRIVATE plumb_engine PkgConfig::criterion m)
+    target_link_libraries(${name} PRIVATE plumb_test_support plumb_engine PkgConfig::criterion m)
     add_test(NAME ${name} COMMAND ${name} --jobs 1)
     set_tests_properties(${name} PROPERTIES TIMEOUT 300 FAIL_REGULAR_EXPRESSION "Tested: 0 "
         ENVIRONMENT "${test_environment}")

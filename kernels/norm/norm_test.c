@@ -2,31 +2,11 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "tests/tensor.h"
+
 static double pattern(int64_t i) { return sin(0.7 * (double)i) * 2 + 0.3; }
-
-static void put(void *to, enum plumb_dtype t, int64_t i, double x)
-{
-    if (t == PLUMB_F64) ((double *)to)[i] = x;
-    if (t == PLUMB_F32) ((float *)to)[i] = (float)x;
-    if (t != PLUMB_BF16) return;
-    const float f = (float)plumb_dtype_round(PLUMB_BF16, x);
-    uint32_t u;
-    memcpy(&u, &f, sizeof u);
-    ((uint16_t *)to)[i] = (uint16_t)(u >> 16);
-}
-
-static double take(const void *from, enum plumb_dtype t, int64_t i)
-{
-    if (t == PLUMB_F64) return ((const double *)from)[i];
-    if (t == PLUMB_F32) return (double)((const float *)from)[i];
-    const uint32_t u = (uint32_t)((const uint16_t *)from)[i] << 16;
-    float f;
-    memcpy(&f, &u, sizeof f);
-    return (double)f;
-}
 
 Test(norm, names_the_argument_that_is_wrong)
 {
@@ -235,68 +215,70 @@ Test(norm, backward_in_place_equals_out_of_place)
     cr_expect_arr_eq(copy, dx, sizeof dx);
 }
 
-enum { COMBO_N = 3, COMBO_D = 70, COMBO = COMBO_N * COMBO_D };
-struct combo {
-    double x[COMBO], delta[COMBO], sum[COMBO], y[COMBO], w[COMBO_D], b[COMBO_D];
-};
+enum { MIX_N = 3, MIX_D = 70, MIX = MIX_N * MIX_D };
 
-/* Tensors of the given dtypes holding the same rounded values, in `c`. */
-static struct plumb_norm combo(struct combo *c, enum plumb_dtype x, enum plumb_dtype delta,
-                               enum plumb_dtype y, enum plumb_dtype w, const enum plumb_dtype *as)
+/* A LayerNorm whose values are rounded to the dtypes `as` (of x, delta, y, w), stored in `in`. */
+static struct plumb_norm mixed(const enum plumb_dtype *as, const enum plumb_dtype *in)
 {
-    for (int i = 0; i < COMBO; i++) {
-        put(c->x, x, i, plumb_dtype_round(as[0], pattern(i)));
-        put(c->delta, delta, i, plumb_dtype_round(as[1], pattern(2 * i + 7)));
+    double x[MIX], delta[MIX], w[MIX_D], b[MIX_D];
+    for (int i = 0; i < MIX; i++) {
+        x[i] = plumb_dtype_round(as[0], pattern(i));
+        delta[i] = plumb_dtype_round(as[1], pattern(2 * i + 7));
     }
-    for (int i = 0; i < COMBO_D; i++) {
-        put(c->w, w, i, plumb_dtype_round(as[3], pattern(5 * i + 1)));
-        put(c->b, w, i, plumb_dtype_round(as[3], pattern(4 * i + 2)));
+    for (int i = 0; i < MIX_D; i++) {
+        w[i] = plumb_dtype_round(as[3], pattern(5 * i + 1));
+        b[i] = plumb_dtype_round(as[3], pattern(4 * i + 2));
     }
     return (struct plumb_norm){ .struct_bytes = sizeof(struct plumb_norm),
                                 .kind = PLUMB_NORM_LAYER,
-                                .N = COMBO_N,
+                                .N = MIX_N,
                                 .G = 1,
-                                .D = COMBO_D,
+                                .D = MIX_D,
                                 .eps = 1e-5,
-                                .x = { c->x, x },
-                                .delta = { c->delta, delta },
-                                .sum = { c->sum, x },
-                                .w = { c->w, w },
-                                .b = { c->b, w },
-                                .y = { c->y, y } };
+                                .x = plumb_test_tensor(in[0], MIX, x),
+                                .delta = plumb_test_tensor(in[1], MIX, delta),
+                                .sum = plumb_test_tensor(in[0], MIX, NULL),
+                                .w = plumb_test_tensor(in[3], MIX_D, w),
+                                .b = plumb_test_tensor(in[3], MIX_D, b),
+                                .y = plumb_test_tensor(in[2], MIX, NULL) };
 }
 
-static void compare(const double *truth, const double *yard, const void *got, enum plumb_dtype t,
-                    const char *what)
+static void release(struct plumb_norm *a)
+{
+    struct plumb_tensor *all[] = { &a->x, &a->delta, &a->sum, &a->w, &a->b, &a->y };
+    for (int i = 0; i < 6; i++)
+        plumb_test_free(all[i]);
+}
+
+static void compare(const struct plumb_tensor *truth, const struct plumb_tensor *yard,
+                    const struct plumb_tensor *got, int mix, const char *what)
 {
     double plain = 0, own = 0, scale = 0;
-    for (int i = 0; i < COMBO; i++) {
-        plain = fmax(plain, fabs(yard[i] - truth[i]));
-        own = fmax(own, fabs(take(got, t, i) - truth[i]));
-        scale = fmax(scale, fabs(truth[i]));
+    for (int i = 0; i < MIX; i++) {
+        const double t = plumb_test_get(truth, i);
+        plain = fmax(plain, fabs(plumb_test_get(yard, i) - t));
+        own = fmax(own, fabs(plumb_test_get(got, i) - t));
+        scale = fmax(scale, fabs(t));
     }
-    cr_expect(own <= 2 * plain + plumb_dtype_eps(t) * scale, "%s: error %g, yardstick %g", what,
-              own, plain);
+    cr_expect(own <= 2 * plain + plumb_dtype_eps(got->dtype) * scale,
+              "mix %d, %s: error %g, yardstick %g", mix, what, own, plain);
 }
 
 Test(norm, every_mix_of_dtypes_agrees_with_the_oracle)
 {
-    static const enum plumb_dtype all64[4] = { PLUMB_F64, PLUMB_F64, PLUMB_F64, PLUMB_F64 };
+    static const enum plumb_dtype f64[4] = { PLUMB_F64, PLUMB_F64, PLUMB_F64, PLUMB_F64 };
     for (int mix = 0; mix < 16; mix++) {
-        enum plumb_dtype t[4]; /* of x, delta, y, w */
+        enum plumb_dtype t[4];
         for (int i = 0; i < 4; i++)
             t[i] = mix >> i & 1 ? PLUMB_BF16 : PLUMB_F32;
-        struct combo truth, yard, got;
-        struct plumb_norm a = combo(&truth, all64[0], all64[1], all64[2], all64[3], t);
-        plumb_norm_fwd_ref(&a, PLUMB_F64);
-        a = combo(&yard, all64[0], all64[1], all64[2], all64[3], t);
-        plumb_norm_fwd_ref(&a, mix ? PLUMB_BF16 : PLUMB_F32);
-        a = combo(&got, t[0], t[1], t[2], t[3], t);
-        cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &a), PLUMB_OK, "%s", plumb_errmsg());
-        char what[64];
-        snprintf(what, sizeof what, "mix %d, sum", mix);
-        compare(truth.sum, yard.sum, got.sum, t[0], what);
-        snprintf(what, sizeof what, "mix %d, y", mix);
-        compare(truth.y, yard.y, got.y, t[2], what);
+        struct plumb_norm truth = mixed(t, f64), yard = mixed(t, f64), got = mixed(t, t);
+        plumb_norm_fwd_ref(&truth, PLUMB_F64);
+        plumb_norm_fwd_ref(&yard, mix ? PLUMB_BF16 : PLUMB_F32);
+        cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &got), PLUMB_OK, "%s", plumb_errmsg());
+        compare(&truth.sum, &yard.sum, &got.sum, mix, "sum");
+        compare(&truth.y, &yard.y, &got.y, mix, "y");
+        release(&truth);
+        release(&yard);
+        release(&got);
     }
 }
