@@ -1,6 +1,8 @@
 /* Argument checks shared by all ops. */
 #include "kernels/op.h"
 
+#include <math.h>
+
 int plumb_check_struct(const char *op, size_t given, size_t wanted)
 {
     if (given == wanted) return PLUMB_OK;
@@ -34,4 +36,23 @@ int plumb_check_size(const char *op, const char *field, int64_t value, int64_t l
     if (value >= least) return PLUMB_OK;
     return plumb_fail(PLUMB_EINVAL, "%s: %s=%lld, must be at least %lld", op, field,
                       (long long)value, (long long)least);
+}
+
+int plumb_check_runs(const char *op, const int32_t *offset, int64_t R)
+{
+    if (R == 0) return PLUMB_OK;
+    if (!offset) return plumb_fail(PLUMB_EINVAL, "%s: offset is missing", op);
+    if (offset[0] < 0)
+        return plumb_fail(PLUMB_EINVAL, "%s: offset[0]=%d, must be at least 0", op, offset[0]);
+    for (int64_t r = 0; r < R; r++)
+        if (offset[r + 1] < offset[r])
+            return plumb_fail(PLUMB_EINVAL, "%s: offset[%lld]=%d is less than offset[%lld]=%d", op,
+                              (long long)r + 1, offset[r + 1], (long long)r, offset[r]);
+    return PLUMB_OK;
+}
+
+int plumb_check_positive(const char *op, const char *field, double value)
+{
+    if (value > 0 && isfinite(value)) return PLUMB_OK;
+    return plumb_fail(PLUMB_EINVAL, "%s: %s=%g, must be positive and finite", op, field, value);
 }

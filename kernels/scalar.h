@@ -2,6 +2,7 @@
  * before including) and float in the CPU and CUDA shells. Overflow and cancellation are handled
  * here, once. */
 #pragma once
+#include <float.h>
 #include <math.h>
 #include <plumb/base.h>
 
@@ -13,10 +14,12 @@
 
 #ifdef PLUMB_REAL_F64
 typedef double plumb_real;
-#define PLUMB_MATH(f) f
+#define PLUMB_MATH(name) name
+#define PLUMB_REAL_MAX DBL_MAX
 #else
 typedef float plumb_real;
-#define PLUMB_MATH(f) f##f
+#define PLUMB_MATH(name) name##f
+#define PLUMB_REAL_MAX FLT_MAX
 #endif
 #define PLUMB_R(x) ((plumb_real)(x))
 
@@ -27,6 +30,18 @@ PLUMB_HD plumb_real plumb_exp(plumb_real x) { return PLUMB_MATH(exp)(x); }
 PLUMB_HD plumb_real plumb_log(plumb_real x) { return PLUMB_MATH(log)(x); }
 PLUMB_HD plumb_real plumb_expm1(plumb_real x) { return PLUMB_MATH(expm1)(x); }
 PLUMB_HD plumb_real plumb_log1p(plumb_real x) { return PLUMB_MATH(log1p)(x); }
+/* Infinities to the largest number; NaN stays NaN. */
+PLUMB_HD plumb_real plumb_finite(plumb_real x)
+{
+    return x > PLUMB_REAL_MAX ? PLUMB_REAL_MAX : x < -PLUMB_REAL_MAX ? -PLUMB_REAL_MAX : x;
+}
+/* A finite x that plumb_real cannot hold becomes its largest number; infinities and NaN stay. */
+PLUMB_HD plumb_real plumb_saturate(double x)
+{
+    const double most = (double)PLUMB_REAL_MAX;
+    if (x > most && x <= DBL_MAX) return PLUMB_REAL_MAX;
+    return x < -most && x >= -DBL_MAX ? -PLUMB_REAL_MAX : (plumb_real)x;
+}
 /* 1 / (1 + e^-x) without overflow. */
 PLUMB_HD plumb_real plumb_sigmoid(plumb_real x)
 {

@@ -24,11 +24,12 @@ struct plumb_pairwise {
     struct plumb_tensor logp;    /* (offset[2B]) in, f32: policy, per token, nats */
     struct plumb_tensor ref_logp;/* (offset[2B]) in, f32: reference, per token; or absent with
                                   * ref_sum */
-    struct plumb_tensor ref_sum; /* (2B) in, f32: reference, per sequence; absent = from
-                                  * ref_logp; both absent = 0 */
+    struct plumb_tensor ref_sum; /* (2B) in, f32: reference, per sequence (the policy's sum is
+                                  * then rounded to f32 too, so that equal policies differ by
+                                  * 0); absent = from ref_logp; both absent = 0 */
     const struct plumb_pairwise_term *terms; /* summed */
     int64_t term_count;          /* 1 .. 8 */
-    double beta, label_smoothing;
+    double beta, label_smoothing; /* > 0; in [0, 0.5], below 0.5 for robust */
     double divisor;              /* global pair count of the step: loss = sum / divisor,
                                   * gradients alike */
     struct plumb_tensor losses;  /* (B) out, f32: weighted sum of the terms, not divided */

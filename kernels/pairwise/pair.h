@@ -1,0 +1,17 @@
+/* What a pairwise formula sees: the numbers of one pair. A formula returns the pair's loss in nats
+ * and sets the derivatives; a further input of a pair is a further field here, filled by the
+ * shells. */
+#pragma once
+#include "kernels/scalar.h"
+
+struct plumb_pair {    /* plumb_real only */
+    plumb_real lw, ll; /* log-prob sums of chosen and rejected under the policy, nats */
+    plumb_real uw, ul; /* their log-ratios against the reference, nats */
+    plumb_real delta;  /* uw - ul, subtracted before rounding */
+    plumb_real nw, nl; /* completion lengths, tokens; an empty completion counts 1 */
+    plumb_real beta, label_smoothing;
+};
+
+struct plumb_pair_grad {
+    plumb_real dw, dl; /* d loss / d lw and d ll, through the log-ratios as well */
+};

@@ -1,0 +1,451 @@
+#include <plumb/pairwise.h>
+
+#include <criterion/criterion.h>
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/golden.h"
+#include "tests/tensor.h"
+
+enum { MAX_PAIRS = 64, MAX_TOKENS = 1 << 14 };
+
+/* A batch in doubles; run() lays it out for a device and reads the results back. */
+struct batch {
+    int64_t B;
+    int32_t offset[2 * MAX_PAIRS + 1];
+    double logp[MAX_TOKENS], ref[MAX_TOKENS];
+    double losses[MAX_PAIRS], logps[2 * MAX_PAIRS], rewards[2 * MAX_PAIRS], dlogp[MAX_TOKENS];
+};
+
+/* A sequence of `length` tokens whose first carries the sum. */
+static void append(struct batch *b, int64_t r, double length, double policy, double reference)
+{
+    const int32_t first = b->offset[r], n = (int32_t)length;
+    b->offset[r + 1] = first + n;
+    cr_assert(n >= 1 && first + n <= MAX_TOKENS && r < 2 * MAX_PAIRS);
+    for (int32_t t = first; t < first + n; t++)
+        b->logp[t] = b->ref[t] = 0;
+    b->logp[first] = policy, b->ref[first] = reference;
+}
+
+static struct plumb_pairwise with(const struct plumb_pairwise_term *terms, int64_t count,
+                                  double beta, double smoothing, double divisor)
+{
+    return (struct plumb_pairwise){ .struct_bytes = sizeof(struct plumb_pairwise),
+                                    .terms = terms,
+                                    .term_count = count,
+                                    .beta = beta,
+                                    .label_smoothing = smoothing,
+                                    .divisor = divisor };
+}
+
+static void run(const struct plumb_device *dev, struct plumb_pairwise a, struct batch *b)
+{
+    const enum plumb_dtype t = dev->kind == PLUMB_DEV_REF ? PLUMB_F64 : PLUMB_F32;
+    const int64_t M = b->offset[2 * b->B];
+    a.B = b->B, a.offset = b->offset;
+    a.logp = plumb_test_tensor(t, M, b->logp);
+    a.ref_logp = plumb_test_tensor(t, M, b->ref);
+    a.losses = plumb_test_tensor(t, a.B, NULL);
+    a.logps = plumb_test_tensor(t, 2 * a.B, NULL);
+    a.rewards = plumb_test_tensor(t, 2 * a.B, NULL);
+    a.dlogp = plumb_test_tensor(t, M, NULL);
+    cr_assert_eq(plumb_pairwise(dev, &a), PLUMB_OK, "%s", plumb_errmsg());
+    for (int64_t i = 0; i < a.B; i++)
+        b->losses[i] = plumb_test_get(&a.losses, i);
+    for (int64_t i = 0; i < M; i++)
+        b->dlogp[i] = plumb_test_get(&a.dlogp, i);
+    for (int64_t i = 0; i < 2 * a.B; i++) {
+        b->logps[i] = plumb_test_get(&a.logps, i);
+        b->rewards[i] = plumb_test_get(&a.rewards, i);
+    }
+    struct plumb_tensor *all[] = {
+        &a.logp, &a.ref_logp, &a.losses, &a.logps, &a.rewards, &a.dlogp
+    };
+    for (int i = 0; i < 6; i++)
+        plumb_test_free(all[i]);
+}
+
+/* ---- values of published implementations ---- */
+
+static void pack(struct plumb_golden *g, const cJSON *c, struct batch *b)
+{
+    int64_t n;
+    const double *pw = plumb_golden_input(g, c, "policy_chosen_logps", &n);
+    const double *pl = plumb_golden_input(g, c, "policy_rejected_logps", &n);
+    const double *rw = plumb_golden_input(g, c, "ref_chosen_logps", &n);
+    const double *rl = plumb_golden_input(g, c, "ref_rejected_logps", &n);
+    const double *nw = plumb_golden_input(g, c, "chosen_lengths", &n);
+    const double *nl = plumb_golden_input(g, c, "rejected_lengths", &n);
+    *b = (struct batch){ .B = n };
+    for (int64_t i = 0; i < n; i++) {
+        append(b, 2 * i, nw[i], pw[i], rw[i]);
+        append(b, 2 * i + 1, nl[i], pl[i], rl[i]);
+    }
+}
+
+static void compare_metrics(struct plumb_golden *g, const cJSON *c, const struct batch *b,
+                            enum plumb_dtype t)
+{
+    static const char *const names[6] = {
+        "rewards/chosen", "rewards/rejected", "logps/chosen",
+        "logps/rejected", "rewards/margins",  "rewards/accuracies"
+    };
+    double mean[6] = { 0 };
+    for (int64_t i = 0; i < b->B; i++) {
+        const double one[6] = { b->rewards[2 * i],
+                                b->rewards[2 * i + 1],
+                                b->logps[2 * i],
+                                b->logps[2 * i + 1],
+                                b->rewards[2 * i] - b->rewards[2 * i + 1],
+                                b->rewards[2 * i] > b->rewards[2 * i + 1] };
+        for (int k = 0; k < 6; k++)
+            mean[k] += one[k] / (double)b->B;
+    }
+    for (int k = 0; k < 6; k++) {
+        int64_t n;
+        const double *expected = plumb_golden_expected(g, c, "metrics", names[k], &n);
+        if (expected) plumb_golden_check(g, c, names[k], 0, t, mean[k], *expected);
+    }
+}
+
+static void compare(struct plumb_golden *g, const cJSON *c, const struct batch *b,
+                    enum plumb_dtype t)
+{
+    int64_t n;
+    const double *losses = plumb_golden_expected(g, c, NULL, "losses", &n);
+    const double *loss = plumb_golden_expected(g, c, NULL, "loss", &n);
+    const double *dw = plumb_golden_expected(g, c, "grads", "policy_chosen_logps", &n);
+    const double *dl = plumb_golden_expected(g, c, "grads", "policy_rejected_logps", &n);
+    cr_assert(losses && loss && dw && dl && n == b->B);
+    double sum = 0;
+    for (int64_t i = 0; i < b->B; i++) {
+        plumb_golden_check(g, c, "losses", i, t, b->losses[i], losses[i]);
+        sum += b->losses[i];
+        for (int32_t k = b->offset[2 * i]; k < b->offset[2 * i + 2]; k++)
+            plumb_golden_check(g, c, "gradient", i, t, b->dlogp[k],
+                               k < b->offset[2 * i + 1] ? dw[i] : dl[i]);
+    }
+    plumb_golden_check(g, c, "loss", 0, t, sum / (double)b->B, *loss);
+    compare_metrics(g, c, b, t);
+}
+
+/* The terms of a case: `loss`, or its lists loss_type and loss_weights. -1 = one of them is not in
+ * this build. */
+static int64_t terms_of(const cJSON *c, const char *loss, struct plumb_pairwise_term *terms)
+{
+    const cJSON *options = cJSON_GetObjectItem(c, "options");
+    const cJSON *types = cJSON_GetObjectItem(options, "loss_type");
+    const cJSON *weights = cJSON_GetObjectItem(options, "loss_weights");
+    const int count = loss ? 1 : cJSON_GetArraySize(types);
+    for (int k = 0; k < count; k++) {
+        const char *name = loss ? loss : cJSON_GetArrayItem(types, k)->valuestring;
+        const int id = plumb_pairwise_find(name);
+        if (id < 0) return -1;
+        terms[k].loss = (enum plumb_pairwise_loss)id;
+        terms[k].weight = loss ? 1 : cJSON_GetArrayItem(weights, k)->valuedouble;
+    }
+    return count;
+}
+
+static void check_member(const char *member, const char *loss)
+{
+    struct plumb_golden g;
+    if (!plumb_golden_open(&g, member)) return;
+    struct batch *b = malloc(sizeof *b);
+    for (int i = 0; i < g.count; i++) {
+        const cJSON *c = plumb_golden_case(&g, i);
+        struct plumb_pairwise_term terms[8];
+        const int64_t count = terms_of(c, loss, terms);
+        if (count < 0) continue;
+        pack(&g, c, b);
+        const struct plumb_pairwise a = with(terms, count, plumb_golden_option(c, "beta", 0.1),
+                                             plumb_golden_option(c, "label_smoothing", 0),
+                                             (double)b->B);
+        run(&plumb_ref, a, b);
+        compare(&g, c, b, PLUMB_F64);
+        run(&plumb_cpu, a, b);
+        compare(&g, c, b, PLUMB_F32);
+        g.run++;
+    }
+    cr_expect(!loss || g.run == g.count, "only %d of %d cases of %s ran", g.run, g.count, member);
+    free(b);
+    plumb_golden_close(&g);
+}
+
+Test(pairwise, agrees_with_published_implementations)
+{
+    check_member("pairwise/dpo_sigmoid", "sigmoid");
+    check_member("pairwise/cdpo", "sigmoid");
+    check_member("pairwise/dpo_hinge", "hinge");
+    check_member("pairwise/dpo_ipo", "ipo");
+    check_member("pairwise/robust", "robust");
+    check_member("pairwise/loss_list", NULL);
+}
+
+/* ---- identities ---- */
+
+static const struct plumb_pairwise_term sigmoid[1] = { { PLUMB_PAIR_SIGMOID, 1 } };
+static const struct plumb_pairwise_term robust[1] = { { PLUMB_PAIR_ROBUST, 1 } };
+
+static void fill(struct batch *b)
+{
+    *b = (struct batch){ .B = 5 };
+    for (int64_t r = 0; r < 2 * b->B; r++) {
+        append(b, r, (double)(1 + 3 * r % 7), 0, 0);
+        for (int32_t t = b->offset[r]; t < b->offset[r + 1]; t++) {
+            b->logp[t] = -1 - sin(1.3 * t);
+            b->ref[t] = -1 - cos(2.1 * t);
+        }
+    }
+}
+
+Test(pairwise, equal_policies_lose_ln_2)
+{
+    struct batch b;
+    fill(&b);
+    memcpy(b.ref, b.logp, sizeof b.ref);
+    run(&plumb_cpu, with(sigmoid, 1, 0.25, 0, 5), &b);
+    for (int64_t i = 0; i < b.B; i++) {
+        cr_expect_eq(b.losses[i], (double)(float)log(2));
+        cr_expect(b.rewards[2 * i] == 0 && b.rewards[2 * i + 1] == 0);
+        cr_expect_eq(b.dlogp[b.offset[2 * i]], (double)(float)(-0.125 / 5));
+    }
+}
+
+/* Sums stored by one call and used as the reference of the next. */
+Test(pairwise, stored_reference_sums_of_the_same_policy_lose_ln_2_too)
+{
+    struct batch b;
+    fill(&b);
+    for (int32_t t = 0; t < b.offset[2 * b.B]; t++)
+        b.logp[t] = -100.0 / 3 * (t + 1);
+    run(&plumb_cpu, with(sigmoid, 1, 0.1, 0, 1), &b);
+    struct plumb_pairwise a = with(sigmoid, 1, 0.1, 0, 1);
+    const int64_t M = b.offset[2 * b.B];
+    float logps[10], rewards[10], losses[5];
+    a.B = b.B, a.offset = b.offset;
+    a.logp = plumb_test_tensor(PLUMB_F32, M, b.logp);
+    a.ref_sum = plumb_test_tensor(PLUMB_F32, 2 * b.B, b.logps);
+    a.losses = (struct plumb_tensor){ losses, PLUMB_F32 };
+    a.logps = (struct plumb_tensor){ logps, PLUMB_F32 };
+    a.rewards = (struct plumb_tensor){ rewards, PLUMB_F32 };
+    cr_assert_eq(plumb_pairwise(&plumb_cpu, &a), PLUMB_OK, "%s", plumb_errmsg());
+    for (int i = 0; i < 5; i++)
+        cr_expect_eq(losses[i], (float)log(2));
+    plumb_test_free(&a.logp);
+    plumb_test_free(&a.ref_sum);
+}
+
+/* -log s(z) + log s(-z) = -z; and the expectation of the robust loss over flipped labels is DPO. */
+Test(pairwise, swapping_a_pair_does_what_the_formulas_promise)
+{
+    static struct batch b, swapped, r, rs;
+    const double beta = 0.3, e = 0.2;
+    fill(&b);
+    swapped = (struct batch){ .B = b.B };
+    for (int64_t q = 0; q < 2 * b.B; q++) {
+        const int32_t n = b.offset[(q ^ 1) + 1] - b.offset[q ^ 1];
+        append(&swapped, q, n, 0, 0);
+        memcpy(swapped.logp + swapped.offset[q], b.logp + b.offset[q ^ 1], (size_t)n * 8);
+        memcpy(swapped.ref + swapped.offset[q], b.ref + b.offset[q ^ 1], (size_t)n * 8);
+    }
+    r = b, rs = swapped;
+    run(&plumb_ref, with(sigmoid, 1, beta, 0, 1), &b);
+    run(&plumb_ref, with(sigmoid, 1, beta, 0, 1), &swapped);
+    run(&plumb_ref, with(robust, 1, beta, e, 1), &r);
+    run(&plumb_ref, with(robust, 1, beta, e, 1), &rs);
+    for (int64_t i = 0; i < b.B; i++) {
+        const double z = b.rewards[2 * i] - b.rewards[2 * i + 1];
+        cr_expect_float_eq(b.losses[i] - swapped.losses[i], -z, 1e-14);
+        cr_expect_float_eq((1 - e) * r.losses[i] + e * rs.losses[i], b.losses[i], 1e-14);
+    }
+}
+
+Test(pairwise, several_terms_are_their_weighted_sum)
+{
+    const struct plumb_pairwise_term terms[3] = { { PLUMB_PAIR_HINGE, 0.5 },
+                                                  { PLUMB_PAIR_IPO, -0.25 },
+                                                  { PLUMB_PAIR_SIGMOID, 2 } };
+    static struct batch all, one;
+    double losses[5] = { 0 }, first[5] = { 0 };
+    fill(&all);
+    run(&plumb_ref, with(terms, 3, 0.4, 0.1, 7), &all);
+    for (int k = 0; k < 3; k++) {
+        fill(&one);
+        struct plumb_pairwise_term alone = { terms[k].loss, 1 };
+        run(&plumb_ref, with(&alone, 1, 0.4, 0.1, 7), &one);
+        for (int64_t i = 0; i < 5; i++) {
+            losses[i] += terms[k].weight * one.losses[i];
+            first[i] += terms[k].weight * one.dlogp[one.offset[2 * i]];
+        }
+    }
+    for (int64_t i = 0; i < 5; i++) {
+        cr_expect_float_eq(all.losses[i], losses[i], 1e-14);
+        cr_expect_float_eq(all.dlogp[all.offset[2 * i]], first[i], 1e-14);
+    }
+}
+
+Test(pairwise, a_pairs_bits_ignore_the_other_pairs)
+{
+    static struct batch all, alone;
+    fill(&all);
+    run(&plumb_cpu, with(sigmoid, 1, 0.1, 0.05, 3), &all);
+    for (int64_t i = 0; i < all.B; i++) {
+        const int32_t at = all.offset[2 * i], n = all.offset[2 * i + 2] - at;
+        alone = (struct batch){ .B = 1 };
+        alone.offset[1] = all.offset[2 * i + 1] - at, alone.offset[2] = n;
+        memcpy(alone.logp, all.logp + at, (size_t)n * sizeof *alone.logp);
+        memcpy(alone.ref, all.ref + at, (size_t)n * sizeof *alone.ref);
+        run(&plumb_cpu, with(sigmoid, 1, 0.1, 0.05, 3), &alone);
+        cr_expect_eq(alone.losses[0], all.losses[i]);
+        cr_expect_arr_eq(alone.dlogp, all.dlogp + at, (size_t)n * sizeof *alone.dlogp);
+    }
+}
+
+/* ---- extremes ---- */
+
+/* A rounding of z moves e^-z by |z| roundings; a dozen more for the rest of a formula. */
+static void expect_close(const char *what, double got, double truth, double z)
+{
+    cr_expect(fabs(got - truth) <= (12 + fabs(z)) * FLT_EPSILON * fabs(truth) + FLT_MIN,
+              "%s: %g for %g", what, got, truth);
+}
+
+Test(pairwise, log_ratios_of_ten_thousand_keep_their_digits)
+{
+    static struct batch cpu, ref;
+    const double most[4] = { 1e4, -1e4, 200, -200 };
+    for (int id = 0; plumb_pairwise_name(id); id++)
+        for (int smoothed = 0; smoothed < 2; smoothed++) {
+            const struct plumb_pairwise_term term = { (enum plumb_pairwise_loss)id, 1 };
+            const struct plumb_pairwise a = with(&term, 1, 0.1, 0.125 * smoothed, 4);
+            cpu = (struct batch){ .B = 4 };
+            for (int64_t i = 0; i < 4; i++) {
+                append(&cpu, 2 * i, 3, most[i], 0);
+                append(&cpu, 2 * i + 1, 2, -most[i], 0);
+            }
+            ref = cpu;
+            run(&plumb_cpu, a, &cpu);
+            run(&plumb_ref, a, &ref);
+            for (int64_t i = 0; i < 4; i++) {
+                const char *name = plumb_pairwise_name(id);
+                const int32_t w = ref.offset[2 * i], l = ref.offset[2 * i + 1];
+                expect_close(name, cpu.losses[i], ref.losses[i], 0.2 * most[i]);
+                expect_close(name, cpu.dlogp[w], ref.dlogp[w], 0.2 * most[i]);
+                expect_close(name, cpu.dlogp[l], ref.dlogp[l], 0.2 * most[i]);
+            }
+        }
+}
+
+Test(pairwise, the_largest_numbers_saturate)
+{
+    static struct batch b;
+    for (int id = 0; plumb_pairwise_name(id); id++)
+        for (int k = 0; k < 8; k++) {
+            const struct plumb_pairwise_term term = { (enum plumb_pairwise_loss)id, 8 };
+            const double smoothing = k & 4 ? 0.25 : 0, huge = k & 1 ? 3e38 : -3e38;
+            b = (struct batch){ .B = 1 };
+            append(&b, 0, 1, huge, k & 2 ? -huge : huge);
+            append(&b, 1, 1, -huge, k & 2 ? huge : -huge);
+            run(&plumb_cpu, with(&term, 1, 20, smoothing, 1e-3), &b);
+            cr_expect(isfinite(b.losses[0]) && isfinite(b.dlogp[0]) && isfinite(b.dlogp[1]) &&
+                          isfinite(b.rewards[0]) && isfinite(b.logps[0]),
+                      "%s, %d: loss %g, gradients %g %g", plumb_pairwise_name(id), k, b.losses[0],
+                      b.dlogp[0], b.dlogp[1]);
+        }
+}
+
+Test(pairwise, nan_stays_in_its_pair_and_is_not_hidden)
+{
+    static struct batch b;
+    for (int id = 0; plumb_pairwise_name(id); id++) {
+        const struct plumb_pairwise_term term = { (enum plumb_pairwise_loss)id, 1 };
+        fill(&b);
+        b.logp[b.offset[4]] = NAN;
+        run(&plumb_cpu, with(&term, 1, 0.1, 0.1, 5), &b);
+        for (int64_t i = 0; i < b.B; i++)
+            cr_expect_eq(!!isnan(b.losses[i]), i == 2, "%s", plumb_pairwise_name(id));
+    }
+}
+
+Test(pairwise, evaluation_writes_no_gradient_and_an_empty_completion_counts_zero)
+{
+    const int32_t offset[3] = { 0, 2, 2 };
+    float logp[2] = { -1, -2 }, losses[1], logps[2], rewards[2];
+    struct plumb_pairwise a = with(sigmoid, 1, 1, 0, 1);
+    a.B = 1, a.offset = offset;
+    a.logp = (struct plumb_tensor){ logp, PLUMB_F32 };
+    a.losses = (struct plumb_tensor){ losses, PLUMB_F32 };
+    a.logps = (struct plumb_tensor){ logps, PLUMB_F32 };
+    a.rewards = (struct plumb_tensor){ rewards, PLUMB_F32 };
+    cr_assert_eq(plumb_pairwise(&plumb_cpu, &a), PLUMB_OK, "%s", plumb_errmsg());
+    cr_expect(logps[0] == -3 && logps[1] == 0);
+    cr_expect_float_eq(losses[0], log1p(exp(3)), 4e-7);
+}
+
+/* ---- misuse ---- */
+
+Test(pairwise, knows_its_names)
+{
+    cr_expect_eq(plumb_pairwise_find("sigmoid"), 0);
+    cr_expect_eq(plumb_pairwise_find("robust"), 3);
+    cr_expect_eq(plumb_pairwise_find("sigmoidal"), -1);
+    cr_expect_eq(plumb_pairwise_find(NULL), -1);
+    cr_expect_str_eq(plumb_pairwise_name(2), "ipo");
+    cr_expect_null(plumb_pairwise_name(1000));
+}
+
+Test(pairwise, names_the_argument_that_is_wrong)
+{
+    enum { CASES = 14 };
+    const int32_t offset[3] = { 0, 1, 2 }, falling[3] = { 0, 2, 1 };
+    const struct plumb_pairwise_term unknown[1] = { { (enum plumb_pairwise_loss)77, 1 } };
+    const struct plumb_pairwise_term nan_weight[1] = { { PLUMB_PAIR_IPO, NAN } };
+    float v[4] = { 0 }, o[8];
+    struct plumb_pairwise good = with(sigmoid, 1, 0.1, 0, 1), bad[CASES];
+    good.B = 1, good.offset = offset;
+    good.logp = good.ref_logp = (struct plumb_tensor){ v, PLUMB_F32 };
+    good.losses = (struct plumb_tensor){ o, PLUMB_F32 };
+    good.logps = (struct plumb_tensor){ o + 2, PLUMB_F32 };
+    good.rewards = (struct plumb_tensor){ o + 4, PLUMB_F32 };
+    cr_assert_eq(plumb_pairwise(&plumb_cpu, &good), PLUMB_OK, "%s", plumb_errmsg());
+    static const char *const word[CASES] = {
+        "B=-1",
+        "offset[2]=1",
+        "offset is missing",
+        "beta=0",
+        "divisor=nan",
+        "smoothing=0.6",
+        "\"robust\" is undefined",
+        "loss=77",
+        "weight of loss \"ipo\"",
+        "term_count=9",
+        "terms is missing",
+        "both given",
+        "logp cannot be bfloat16",
+        "struct_bytes",
+    };
+    for (int i = 0; i < CASES; i++)
+        bad[i] = good;
+    bad[0].B = -1;
+    bad[1].offset = falling;
+    bad[2].offset = NULL;
+    bad[3].beta = 0;
+    bad[4].divisor = NAN;
+    bad[5].label_smoothing = 0.6;
+    bad[6].terms = robust, bad[6].label_smoothing = 0.5;
+    bad[7].terms = unknown;
+    bad[8].terms = nan_weight;
+    bad[9].term_count = 9;
+    bad[10].terms = NULL;
+    bad[11].ref_sum = good.logp;
+    bad[12].logp.dtype = PLUMB_BF16;
+    bad[13].struct_bytes--;
+    for (int i = 0; i < CASES; i++) {
+        cr_expect_eq(plumb_pairwise(&plumb_cpu, &bad[i]), PLUMB_EINVAL, "case %d", i);
+        cr_expect(strstr(plumb_errmsg(), word[i]), "case %d, message was: %s", i, plumb_errmsg());
+    }
+}
