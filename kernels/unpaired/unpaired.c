@@ -1,0 +1,82 @@
+/* Checks the arguments of the unpaired losses, knows their names and picks the code that runs. */
+#include <plumb/unpaired.h>
+
+#include <math.h>
+
+#include "kernels/formula.h"
+#include "kernels/op.h"
+
+PLUMB_CPU_DECLARE(plumb_unpaired_cpu, plumb_unpaired);
+PLUMB_CPU_DECLARE(plumb_kto_kl_cpu, plumb_kto_kl);
+
+static const struct plumb_formula formulas[] = {
+#define PLUMB_FORMULA(ID, NAME, name, text) PLUMB_FORMULA_ROW(ID, name)
+#include <plumb/unpaired.def>
+#undef PLUMB_FORMULA
+};
+enum { FORMULAS = sizeof formulas / sizeof *formulas };
+
+int plumb_unpaired_find(const char *name) { return plumb_formula_find(formulas, FORMULAS, name); }
+const char *plumb_unpaired_name(int id) { return plumb_formula_name(formulas, FORMULAS, id); }
+
+static int check_sequences(const char *op, const struct plumb_device *dev,
+                           const struct plumb_tensor *logp, const struct plumb_tensor *ref_logp,
+                           const struct plumb_tensor *ref_sum)
+{
+    PLUMB_TRY(plumb_check_tensor(op, dev, "logp", logp, PLUMB_MASK_F32));
+    PLUMB_TRY(plumb_check_optional(op, dev, "ref_logp", ref_logp, PLUMB_MASK_F32));
+    PLUMB_TRY(plumb_check_optional(op, dev, "ref_sum", ref_sum, PLUMB_MASK_F32));
+    if (!ref_logp->data || !ref_sum->data) return PLUMB_OK;
+    return plumb_fail(PLUMB_EINVAL, "%s: ref_logp and ref_sum are both given", op);
+}
+
+static int check_weight(const char *field, double value)
+{
+    if (value >= 0 && isfinite(value)) return PLUMB_OK;
+    return plumb_fail(PLUMB_EINVAL, "unpaired: %s=%g, must be at least 0 and finite", field, value);
+}
+
+static int check(const struct plumb_device *dev, const struct plumb_unpaired *a)
+{
+    const char *op = "unpaired";
+    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    if (!plumb_unpaired_name((int)a->loss))
+        return plumb_fail(PLUMB_EINVAL, "unpaired: loss=%d is no loss", (int)a->loss);
+    PLUMB_TRY(plumb_check_size(op, "B", a->B, 0));
+    PLUMB_TRY(plumb_check_runs(op, a->offset, a->B));
+    PLUMB_TRY(check_sequences(op, dev, &a->logp, &a->ref_logp, &a->ref_sum));
+    if (a->B > 0 && !a->label) return plumb_fail(PLUMB_EINVAL, "unpaired: label is missing");
+    for (int64_t i = 0; i < a->B; i++)
+        if (a->label[i] != 0 && a->label[i] != 1)
+            return plumb_fail(PLUMB_EINVAL, "unpaired: label[%lld]=%d, must be 0 or 1",
+                              (long long)i, a->label[i]);
+    PLUMB_TRY(plumb_check_optional(op, dev, "kl", &a->kl, PLUMB_MASK_F32));
+    PLUMB_TRY(plumb_check_tensor(op, dev, "losses", &a->losses, PLUMB_MASK_F32));
+    PLUMB_TRY(plumb_check_tensor(op, dev, "logps", &a->logps, PLUMB_MASK_F32));
+    PLUMB_TRY(plumb_check_tensor(op, dev, "rewards", &a->rewards, PLUMB_MASK_F32));
+    PLUMB_TRY(plumb_check_optional(op, dev, "dlogp", &a->dlogp, PLUMB_MASK_F32));
+    PLUMB_TRY(plumb_check_positive(op, "beta", a->beta));
+    PLUMB_TRY(plumb_check_positive(op, "divisor", a->divisor));
+    PLUMB_TRY(check_weight("desirable_weight", a->desirable_weight));
+    return check_weight("undesirable_weight", a->undesirable_weight);
+}
+
+int plumb_unpaired(const struct plumb_device *dev, const struct plumb_unpaired *a)
+{
+    PLUMB_TRY(check(dev, a));
+    if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_unpaired_cpu, a);
+    plumb_unpaired_ref(a, PLUMB_F64);
+    return PLUMB_OK;
+}
+
+int plumb_kto_kl(const struct plumb_device *dev, const struct plumb_kto_kl *a)
+{
+    PLUMB_TRY(plumb_check_struct("kto_kl", a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_size("kto_kl", "B", a->B, 0));
+    PLUMB_TRY(plumb_check_runs("kto_kl", a->offset, a->B));
+    PLUMB_TRY(check_sequences("kto_kl", dev, &a->logp, &a->ref_logp, &a->ref_sum));
+    PLUMB_TRY(plumb_check_tensor("kto_kl", dev, "kl", &a->kl, PLUMB_MASK_F32));
+    if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_kto_kl_cpu, a);
+    plumb_kto_kl_ref(a, PLUMB_F64);
+    return PLUMB_OK;
+}
