@@ -82,9 +82,11 @@ Test(cli, help_of_the_trainers_contains_every_option)
         fclose(f);
         for (const struct plumb_option_group *g = sets[i]->groups; g->rows; g++)
             for (const struct plumb_option *r = g->rows; r->name; r++) {
-                snprintf(name, sizeof name, "--%s%s", r->name,
-                         r->type == PLUMB_OPT_FIXED ? ": " : " ");
-                cr_expect(strstr(text, name), "%s", r->name);
+                snprintf(name, sizeof name, "--%s", r->name);
+                const char *at = strstr(text, name);
+                while (at && !strchr(" ,:", at[strlen(name)]))
+                    at = strstr(at + 1, name);
+                cr_expect(at, "%s", r->name);
                 cr_expect(r->help && r->help[0], "%s has no help", r->name);
             }
         free(text);

@@ -76,7 +76,7 @@ const struct plumb_option plumb_fixed_rows[] = {
     R_ANY(run_name, NOTHING),
     R_ANY(project, NOTHING),
     R_ANY(log_level, "use --quiet"),
-    R_ANY(disable_tqdm, "the progress line shows on terminals alone; see --quiet"),
+    R_ANY(disable_tqdm, "the progress line shows on terminals only; see --quiet"),
     R_ANY(logging_nan_inf_filter, "a loss that is not finite stops the run and is named"),
     R_ONLY(include_num_input_tokens_seen, "num_tokens is always logged", "no", "false"),
     R_ONLY(save_only_model, WEIGHTS_ONLY, "false"),

@@ -98,6 +98,6 @@ const struct plumb_option plumb_output_rows[] = {
     R_BOOL(C, load_best_model_at_end, "false", "end with the best evaluated checkpoint's weights"),
     R_TEXT(C, metric_for_best_model, NONE, NULL, "an evaluation metric; None = loss"),
     R_TRISTATE(C, greater_is_better, "None = unless the metric's name ends in loss"),
-    R_BOOL(C, quiet, "false", "no progress line, warnings alone"),
+    R_BOOL(C, quiet, "false", "only warnings, no progress line"),
     R_END,
 };

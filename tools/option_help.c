@@ -62,17 +62,29 @@ static void print_row(FILE *out, const struct plumb_option_set *set, const struc
     print_wrapped(out, 8, line);
 }
 
-static void print_fixed(FILE *out, const struct plumb_option *row)
+/* Rows that say the same thing about any value stand together. */
+static bool same_note(const struct plumb_option *a, const struct plumb_option *b)
+{
+    return a->name && b->name && a->type == PLUMB_OPT_FIXED && b->type == PLUMB_OPT_FIXED &&
+           !a->choices && !b->choices && strcmp(a->help, b->help) == 0;
+}
+
+/* Prints the row and those behind it that say the same; returns the last one printed. */
+static const struct plumb_option *print_fixed(FILE *out, const struct plumb_option *row)
 {
     char line[1024];
-    size_t used = (size_t)snprintf(line, sizeof line, "--%s: %s.", row->name,
-                                   row->choices ? "only" : "any value.");
-    if (row->choices) used--;
+    size_t used = (size_t)snprintf(line, sizeof line, "--%s", row->name);
+    for (; same_note(row, row + 1) && used < sizeof line; row++)
+        used += (size_t)snprintf(line + used, sizeof line - used, ", --%s", row[1].name);
+    if (used < sizeof line)
+        used += (size_t)snprintf(line + used, sizeof line - used, ": %s",
+                                 row->choices ? "only" : "any value");
     for (const char *const *c = row->choices; c && *c && used < sizeof line; c++)
         used += (size_t)snprintf(line + used, sizeof line - used, "%s %s",
                                  c == row->choices ? "" : " or", *c);
     if (used < sizeof line) snprintf(line + used, sizeof line - used, "; %s", row->help);
     print_wrapped(out, 2, line);
+    return row;
 }
 
 void plumb_options_help(FILE *out, const struct plumb_option_set *set)
@@ -81,7 +93,7 @@ void plumb_options_help(FILE *out, const struct plumb_option_set *set)
         fprintf(out, "\n%s\n", g->title);
         for (const struct plumb_option *r = g->rows; r->name; r++)
             if (r->type == PLUMB_OPT_FIXED)
-                print_fixed(out, r);
+                r = print_fixed(out, r);
             else
                 print_row(out, set, r);
     }

@@ -11,11 +11,13 @@
 
 void plumb_option_bounds(const struct plumb_option *row, char *out, size_t n)
 {
-    const bool lo = isfinite(row->lo), hi = isfinite(row->hi);
+    const bool number = row->type == PLUMB_OPT_INT || row->type == PLUMB_OPT_FLOAT ||
+                        row->type == PLUMB_OPT_FLOATS;
+    const bool lo = number && isfinite(row->lo), hi = number && isfinite(row->hi);
     const char left = row->flags & PLUMB_OPT_ABOVE_LO ? '(' : '[';
     const char right = row->flags & PLUMB_OPT_BELOW_HI ? ')' : ']';
     if (lo && hi)
-        snprintf(out, n, "in %c%.10g, %.10g%c", left, row->lo, row->hi, right);
+        snprintf(out, n, "in %c%.8g, %.8g%c", left, row->lo, row->hi, right);
     else if (lo)
         snprintf(out, n, "%s %.10g", left == '(' ? ">" : ">=", row->lo);
     else if (hi)

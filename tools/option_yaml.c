@@ -81,6 +81,8 @@ static cJSON *node_json(struct reader *r, const yaml_node_t *n, int depth)
 static int take_map(struct reader *r, const struct plumb_setting *s, const char *where,
                     const yaml_node_t *value)
 {
+    const char *word = "a map";
+    if (s->row->type == PLUMB_OPT_FIXED) return plumb_option_set_words(r->o, s, where, &word, 1);
     if (s->row->type != PLUMB_OPT_DICT)
         return plumb_fail(PLUMB_EUSAGE, "%s is a map, but takes a plain value%s", where,
                           plumb_option_is_list(s->row) ? " or a list" : "");
@@ -92,7 +94,7 @@ static int take_map(struct reader *r, const struct plumb_setting *s, const char 
         return plumb_fail(PLUMB_EUSAGE,
                           "%s: this map is too large or too deep, or a key repeats or is no string",
                           where);
-    const char *word = text;
+    word = text;
     const int rc = plumb_option_set_words(r->o, s, where, &word, 1);
     cJSON_free(text);
     return rc;

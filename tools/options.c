@@ -178,8 +178,8 @@ static int take_option(struct plumb_options *o, int argc, char **argv, int at, b
         const bool optional = s && plumb_option_is_switch(s->row);
         if (!optional || is_truth_word(argv[next]) || s->row->type == PLUMB_OPT_STRING)
             word[count++] = argv[next++];
-        while (s && plumb_option_is_list(s->row) && next < argc && count < WORDS_MAX &&
-               !looks_like_option(argv[next]))
+        const bool many = s && (plumb_option_is_list(s->row) || s->row->type == PLUMB_OPT_FIXED);
+        while (many && next < argc && count < WORDS_MAX && !looks_like_option(argv[next]))
             word[count++] = argv[next++];
     }
     *used = next - at;

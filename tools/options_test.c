@@ -37,6 +37,7 @@ static const struct plumb_option outer_rows[] = {
     R_DICT(config, kwargs, "kwargs"),
     R_ONLY(use_cloud, "there is none", "false"),
     R_ANY(workers, "changes nothing"),
+    R_ANY(threads, "changes nothing"),
     R_END,
 };
 static const struct plumb_option inner_rows[] = {
@@ -160,6 +161,7 @@ Test(options, faults_name_the_option_the_value_and_what_is_wanted)
     expect_fault("--kwargs {\"a\":}", "--kwargs");
     expect_fault("--use_cloud", "--use_cloud true is not supported: there is none");
     expect_fault("--from=", "--from has an empty value");
+    expect_fault("--use_cloud false true", "--use_cloud false is not supported");
     expect_fault("a b", "unexpected argument \"b\"");
     expect_fault("-x", "unknown option -x");
 }
@@ -225,7 +227,8 @@ Test(options, yaml_fills_fields_and_the_command_line_wins)
 {
     static const char text[] = "# a run\nrate: 5e-7\nnames:\n  - green\n  - blue\nweights: [1, 2]\n"
                                "on: no\nmaybe: ~\ncount: null\nfrom: \"null\"\n"
-                               "kwargs:\n  a: {b: [1, x, true]}\nwhen: steps\n";
+                               "kwargs:\n  a: {b: [1, x, true]}\nwhen: steps\nworkers: {a: 1}\n"
+                               "threads: [1, 2]\n";
     struct plumb_options o;
     struct config c;
     cr_assert_eq(parse_yaml(&o, &c, text, strlen(text), "--when epoch --names red"), PLUMB_OK, "%s",
@@ -249,6 +252,7 @@ Test(options, yaml_faults_name_file_and_line)
     expect_yaml_fault("rate: [1, 2]\n", "wants one value, got a list");
     expect_yaml_fault("rate: 1\nrate: 1\n", ".yaml:2: rate stands twice, first in line 1");
     expect_yaml_fault("use_cloud: true\n", "use_cloud true is not supported");
+    expect_yaml_fault("use_cloud: {a: 1}\n", "use_cloud a map is not supported");
     expect_yaml_fault("config: a.yaml\n", "cannot name another");
     expect_yaml_fault("env:\n  A: b\n", "in the shell");
     expect_yaml_fault("- a\n- b\n", ".yaml:1: want lines of `name: value`");
@@ -292,7 +296,9 @@ Test(options, help_shows_type_default_bounds_unit_and_reason)
     fclose(f);
     cr_expect(strstr(text, "--rate FLOAT   default 0.25, in (0, 1]"));
     cr_expect(strstr(text, "rate; unit: 1/s"));
-    cr_expect(strstr(text, "names; one of red, green, blue"));
+    cr_expect(
+        strstr(text, "--names NAME...   default red\n        names; one of red, green, blue"));
+    cr_expect(strstr(text, "--workers, --threads: any value; changes nothing"));
     cr_expect(strstr(text, "--path TEXT   required"));
     cr_expect(strstr(text, "--use_cloud: only false; there is none"));
     free(text);
