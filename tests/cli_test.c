@@ -68,6 +68,28 @@ Test(cli, inspect_shows_config_and_tensors_of_a_model)
     cr_expect(strstr(p.out, "47 tensors, 260,032 numbers, 1,040,128 bytes"));
 }
 
+/* Token ids by hand: with max_length 4 the first pair loses the ends of its completions. */
+Test(cli, inspect_shows_which_tokens_of_a_dataset_are_trained_on)
+{
+    static const char rows[] =
+        "{\"prompt_ids\": [5, 6], \"chosen_ids\": [7, 8, 9], \"rejected_ids\": [7, 9, 8]}\n"
+        "{\"prompt_ids\": [4], \"chosen_ids\": [10], \"rejected_ids\": [11]}\n";
+    char path[] = "/tmp/plumb_rows_XXXXXX";
+    const int fd = mkstemp(path);
+    cr_assert(fd >= 0 && write(fd, rows, sizeof rows - 1) == (ssize_t)sizeof rows - 1);
+    close(fd);
+    PROGRAM_RUN(&p, "inspect", "--dataset", path, "--trainer", "dpo", "--max_length", "4",
+                "--rows=1");
+    cr_expect_eq(p.code, 0, "%s", p.err);
+    cr_expect(strstr(p.out, "examples: 2 from 2 rows"), "%s", p.out);
+    cr_expect(strstr(p.out, "tokens: 9, trained on 6"), "%s", p.out);
+    cr_expect(strstr(p.out, "cut to max_length 4: 1 example"), "%s", p.out);
+    PROGRAM_RUN(&p, "inspect", "--dataset", path, "--trainer", "sft");
+    cr_expect_eq(p.code, 1);
+    cr_expect(strstr(p.err, path) && strstr(p.err, "do not fit"), "%s", p.err);
+    remove(path);
+}
+
 /* Every row stands in the text of --help: those of fields with type and default, the others with
  * a reason. */
 Test(cli, help_of_the_trainers_contains_every_option)

@@ -1,4 +1,4 @@
-/* `plumb inspect`: what a model folder or weights file holds. */
+/* `plumb inspect`: what a model folder, a weights file or a dataset holds. */
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -7,9 +7,7 @@
 #include "io/hf_config.h"
 #include "io/safetensors.h"
 #include "tools/command.h"
-
-static const struct plumb_option_group groups[] = { { NULL } };
-static const struct plumb_option_set options = { groups, NULL, 1 };
+#include "tools/inspect_dataset.h"
 
 /* Names come from files: what could steer a terminal is replaced. */
 static void print_name(const char *name, int width)
@@ -138,18 +136,31 @@ static int inspect(const char *path)
     return inspect_weights(path);
 }
 
+struct config {
+    struct plumb_inspect_dataset dataset;
+};
+
+static const struct plumb_option_group groups[] = {
+    { "Dataset", plumb_inspect_dataset_rows, offsetof(struct config, dataset) },
+    { NULL },
+};
+static const struct plumb_option_set options = { groups, NULL, 1 };
+
 static int run(int argc, char **argv)
 {
     struct plumb_options o;
-    char none;
-    PLUMB_TRY(plumb_options_parse(&o, &options, &none, argc, argv));
-    const int rc = o.positional_count
-                       ? inspect(o.positional[0])
-                       : plumb_fail(PLUMB_EUSAGE, "want a model folder or a weights file");
+    struct config c;
+    PLUMB_TRY(plumb_options_parse(&o, &options, &c, argc, argv));
+    const char *model = o.positional_count ? o.positional[0] : NULL;
+    const int rc = c.dataset.dataset ? plumb_inspect_dataset(model, &c.dataset)
+                   : model           ? inspect(model)
+                           : plumb_fail(PLUMB_EUSAGE, "want a model folder or file, or --dataset");
     plumb_options_release(&o);
     return rc;
 }
 
 extern const struct plumb_cmd plumb_cmd_inspect;
-const struct plumb_cmd plumb_cmd_inspect = { "inspect", "MODEL_FOLDER|WEIGHTS_FILE",
-                                             "print a model's config and tensors", run, &options };
+const struct plumb_cmd plumb_cmd_inspect = {
+    "inspect", "[MODEL_FOLDER|WEIGHTS_FILE] [--dataset FILE]",
+    "print a model's config and tensors, or a dataset's tokens", run, &options
+};

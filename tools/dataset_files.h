@@ -1,0 +1,16 @@
+/* The files of a dataset, as --dataset_name and --dataset_train_split mean them. */
+#pragma once
+#include <plumb/base.h>
+
+struct plumb_dataset_files {
+    char **path; /* (count) sorted by name */
+    int count;
+};
+
+/* A file is itself, whatever the split. Of a folder, and of its folder `data`, those files that
+ * are called like the split: <split>.jsonl, or <split>-00000-of-00002.jsonl and its kin; endings
+ * .jsonl, .json, .jsonl.gz, .json.gz. A folder without one gives count 0 when `optional`, else
+ * PLUMB_EIO naming what was looked for. *out is zeroed after a failure. */
+int plumb_dataset_files_find(const char *name, const char *split, bool optional,
+                             struct plumb_dataset_files *out);
+void plumb_dataset_files_release(struct plumb_dataset_files *f); /* takes a zeroed one */

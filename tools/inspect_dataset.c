@@ -1,0 +1,83 @@
+/* `plumb inspect --dataset`. */
+#include "tools/inspect_dataset.h"
+
+#include <unistd.h>
+
+#include "io/dataset_show.h"
+#include "io/hf_config.h"
+#include "io/tokenizer.h"
+#include "tools/dataset_files.h"
+#include "tools/option_rows.h"
+
+#define C plumb_inspect_dataset
+
+static const char *const uses[] = { "any", "sft", "dpo", "reward", "kto", "prompts", NULL };
+
+const struct plumb_option plumb_inspect_dataset_rows[] = {
+    R_TEXT(C, dataset, PLUMB_OPT_NONE, NULL,
+           "JSONL or JSON file, plain or gzip, or a folder that holds SPLIT.jsonl"),
+    R_TEXT(C, dataset_train_split, 0, "train", "name of the file in a dataset folder"),
+    R_CHOICE(C, "trainer", trainer, "any", "read the rows as this trainer would; any = by columns",
+             uses),
+    R_TEXT(C, tokenizer_name_or_path, PLUMB_OPT_NONE, NULL,
+           "folder with another tokenizer than the model's"),
+    R_INT(C, first_row, 0, 0, 1e12, "0", "rows", "the first example printed token by token"),
+    R_INT(C, rows, 0, 0, 1e9, "2", "rows", "examples printed token by token"),
+    R_TEXT(C, dataset_text_field, 0, "text", "column of plain text"),
+    R_INT(C, max_length, PLUMB_OPT_NONE, 2, 1 << 24, "1024", "tokens", "longest sequence"),
+    R_CHOICE(C, "truncation_mode", truncation_mode, "keep_start",
+             "which end of a sequence over max_length stays", R_LIST(PLUMB_TRUNCATION_NAMES)),
+    R_TRISTATE(C, completion_only_loss,
+               "train on completion tokens alone; None = yes for rows of prompt and completion"),
+    R_BOOL(C, skip_bad_rows, "false", "count and skip faulty rows instead of stopping"),
+    R_END,
+};
+
+static int show(const struct plumb_inspect_dataset *c, const struct plumb_dataset *set,
+                const struct plumb_text *text)
+{
+    const bool colour = isatty(STDOUT_FILENO) == 1;
+    PLUMB_TRY(plumb_dataset_show(stdout, set, text));
+    for (int64_t i = 0; i < c->rows && c->first_row + i < set->count; i++)
+        PLUMB_TRY(plumb_dataset_show_example(stdout, set, text, c->first_row + i, colour));
+    return PLUMB_OK;
+}
+
+static int open_set(const struct plumb_inspect_dataset *c, const struct plumb_dataset_files *files,
+                    const struct plumb_text *text, int64_t vocab, struct plumb_dataset *set)
+{
+    const struct plumb_dataset_options o = {
+        .paths = (const char *const *)files->path,
+        .path_count = files->count,
+        .use = c->trainer,
+        .text = text,
+        .vocab_size = vocab,
+        .text_field = c->dataset_text_field,
+        .max_length = c->max_length == PLUMB_NONE_INT ? 0 : c->max_length,
+        .keep_end = c->truncation_mode == PLUMB_KEEP_END,
+        .train_on_prompt = c->completion_only_loss == PLUMB_NO,
+        .skip_bad_rows = c->skip_bad_rows,
+    };
+    return plumb_dataset_open(&o, set);
+}
+
+int plumb_inspect_dataset(const char *model, const struct plumb_inspect_dataset *c)
+{
+    int rc = PLUMB_OK;
+    struct plumb_hf_config config = { 0 };
+    struct plumb_text text = { 0 };
+    struct plumb_dataset_files files = { 0 };
+    struct plumb_dataset set = { 0 };
+    const char *tokenizer = c->tokenizer_name_or_path ? c->tokenizer_name_or_path : model;
+    if (model) PLUMB_TRYG(plumb_hf_config_read(&config, model));
+    if (tokenizer) PLUMB_TRYG(plumb_tokenizer_open(&text, tokenizer));
+    PLUMB_TRYG(plumb_dataset_files_find(c->dataset, c->dataset_train_split, false, &files));
+    PLUMB_TRYG(open_set(c, &files, tokenizer ? &text : NULL, config.model.vocab, &set));
+    PLUMB_TRYG(show(c, &set, tokenizer ? &text : NULL));
+out:
+    plumb_dataset_release(&set);
+    plumb_dataset_files_release(&files);
+    plumb_tokenizer_release(&text);
+    plumb_hf_config_release(&config);
+    return rc;
+}

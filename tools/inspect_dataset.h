@@ -1,0 +1,24 @@
+/* `plumb inspect --dataset`: which tokens a trainer would see, and which of them it would train
+ * on. */
+#pragma once
+#include "algos/config.h"
+#include "io/dataset.h"
+#include "tools/options.h"
+
+struct plumb_inspect_dataset {
+    const char *dataset; /* file or folder; NULL = none asked for */
+    const char *dataset_train_split;
+    enum plumb_dataset_use trainer;
+    const char *tokenizer_name_or_path; /* NULL = the model's */
+    int64_t first_row, rows;            /* examples printed token by token */
+    const char *dataset_text_field;
+    int64_t max_length;
+    enum plumb_truncation truncation_mode;
+    enum plumb_tristate completion_only_loss;
+    bool skip_bad_rows;
+};
+extern const struct plumb_option plumb_inspect_dataset_rows[];
+
+/* Prints to standard output. `model` is a folder with config.json and tokenizer, or NULL for
+ * sets of token ids. */
+int plumb_inspect_dataset(const char *model, const struct plumb_inspect_dataset *c);
