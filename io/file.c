@@ -98,6 +98,13 @@ void plumb_map_release(struct plumb_map *m)
     *m = (struct plumb_map){ 0 };
 }
 
+void plumb_map_forget(const void *data, size_t bytes)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)data;
+    const uintptr_t from = (at + page - 1) / page * page, to = (at + bytes) / page * page;
+    if (data && from < to) madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 /* malloc'ed `path` + `suffix`, NULL without memory. */
 static char *joined(const char *path, const char *suffix)
 {

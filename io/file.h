@@ -14,6 +14,8 @@ struct plumb_map {
 };
 int plumb_map_open(struct plumb_map *m, const char *path);
 void plumb_map_release(struct plumb_map *m); /* takes a zeroed one */
+/* Drops the whole pages of a mapped range from memory; they come back from the file when used. */
+void plumb_map_forget(const void *data, size_t bytes);
 
 /* A file written as `<path>.tmp`; commit flushes to disk and renames, abort removes. Exactly one of
  * the two must be called (abort after a failed open or after commit does nothing). Every failure

@@ -12,7 +12,7 @@ struct plumb_weight {
     int rank;          /* 0 for a scalar */
     int64_t shape[PLUMB_WEIGHT_RANK];
     int64_t count;    /* product of the shape */
-    const void *data; /* the stored bytes, unaligned; NULL where there are none */
+    const void *data; /* the stored bytes in a map of the file, unaligned; NULL elsewhere */
     size_t bytes;
 };
 

@@ -1,0 +1,111 @@
+/* Writing a model folder. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "io/file.h"
+#include "io/hf_model.h"
+#include "io/json.h"
+#include "io/numbers.h"
+#include "io/safetensors.h"
+
+/* The flat buffer seen as named tensors. */
+struct view {
+    const struct plumb_hf_model *m;
+    const char *flat;
+    enum plumb_dtype dtype;
+};
+
+static int read_view(const struct plumb_weights *w, int64_t index, int64_t first, int64_t n,
+                     double *out)
+{
+    const struct view *v = w->self;
+    const struct plumb_hf_tensor *t = &v->m->tensors[index];
+    const int64_t columns = t->rank == 2 ? t->shape[1] : 1;
+    const int64_t bytes = (int64_t)plumb_dtype_bytes(v->dtype);
+    while (n > 0) {
+        const int64_t r = first / columns, c = first % columns;
+        int64_t run = t->transposed ? 1 : columns - c; /* neighbours in both layouts */
+        if (run > n) run = n;
+        plumb_numbers_decode(v->dtype, v->flat + bytes * plumb_hf_place(t, r, c), run, out);
+        first += run;
+        out += run;
+        n -= run;
+    }
+    return PLUMB_OK;
+}
+
+static int write_weights(const struct view *v, const char *dir, enum plumb_dtype stored)
+{
+    const struct plumb_hf_model *m = v->m;
+    struct plumb_weight *list = calloc((size_t)m->tensor_count, sizeof *list);
+    if (!list) return plumb_fail(PLUMB_EMEM, "could not allocate the list of tensors");
+    for (int64_t k = 0; k < m->tensor_count; k++) {
+        const struct plumb_hf_tensor *t = &m->tensors[k];
+        list[k] = (struct plumb_weight){ .name = t->name,
+                                         .rank = t->rank,
+                                         .count = t->rows * t->unit };
+        memcpy(list[k].shape, t->shape, sizeof t->shape);
+    }
+    const struct plumb_weights w = { .origin = "memory",
+                                     .tensor = list,
+                                     .count = m->tensor_count,
+                                     .read = read_view,
+                                     .self = (void *)v };
+    const int rc = plumb_safetensors_write_folder(dir, &w, stored, 0);
+    free(list);
+    return rc;
+}
+
+static int write_config(const struct plumb_hf_model *m, const char *dir, enum plumb_dtype stored)
+{
+    char path[4096];
+    PLUMB_TRY(plumb_path_join(path, sizeof path, dir, "config.json"));
+    cJSON *json = plumb_hf_config_saved(&m->config, stored);
+    char *text = cJSON_Print(json);
+    cJSON_Delete(json);
+    if (!text) return plumb_fail(PLUMB_EMEM, "could not allocate the text of \"%s\"", path);
+    const int rc = plumb_file_write(path, text, strlen(text));
+    cJSON_free(text);
+    return rc;
+}
+
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static int copy_extras(const struct plumb_hf_model *m, const char *dir)
+{
+    static const char *const names[] = {
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "tokenizer.model",
+        "vocab.json",
+        "merges.txt",
+        "chat_template.jinja",
+        "chat_template.json",
+    };
+    char from[4096], to[4096];
+    for (size_t i = 0; m->dir && i < sizeof names / sizeof *names; i++) {
+        PLUMB_TRY(plumb_path_join(from, sizeof from, m->dir, names[i]));
+        PLUMB_TRY(plumb_path_join(to, sizeof to, dir, names[i]));
+        if (plumb_file_exists(from) && !same_file(from, to)) PLUMB_TRY(plumb_file_copy(from, to));
+    }
+    return PLUMB_OK;
+}
+
+int plumb_hf_model_write(const struct plumb_hf_model *m, const char *dir, enum plumb_dtype dtype,
+                         const void *flat, enum plumb_dtype stored)
+{
+    const struct view v = { m, flat, dtype };
+    PLUMB_TRY(plumb_dir_make(dir));
+    PLUMB_TRY(write_weights(&v, dir, stored));
+    PLUMB_TRY(copy_extras(m, dir));
+    return write_config(m, dir, stored); /* last: a folder without it is no model */
+}
