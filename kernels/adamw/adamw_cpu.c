@@ -1,5 +1,5 @@
-/* Native step of the optimizer: one pass over gradient, moments and weights, f32 arithmetic. Compiled
- * once per instruction set. */
+/* Native step of the optimizer: one pass over gradient, moments and weights, f32 arithmetic.
+ * Compiled once per instruction set. */
 #include <plumb/optim.h>
 
 #include <math.h>
@@ -37,8 +37,8 @@ static struct constants prepare(const struct plumb_adamw *a)
     };
 }
 
-/* from + (1 - b) (to - from): unlike b from + c to it keeps a constant exactly, where f32's 0.999 and
- * 0.001 do not add up to 1. The second form is exact at b = 0. */
+/* from + (1 - b) (to - from): unlike b from + c to it keeps a constant exactly, where f32's
+ * 0.999 and 0.001 do not add up to 1. The second form is exact at b = 0. */
 static inline float blend(float from, float to, float b, float c)
 {
     const float d = to - from;

@@ -1,5 +1,5 @@
-/* Oracle of the optimizer's step: arXiv:1711.05101 algorithm 2, line by line in f64. Weights are f64
- * here, so nothing is rounded at random. */
+/* Oracle of the optimizer's step: arXiv:1711.05101 algorithm 2, line by line in f64. Weights are
+ * f64 here, so nothing is rounded at random. */
 #include <plumb/optim.h>
 
 #include <math.h>

@@ -1,5 +1,5 @@
-/* How a column sum is cut: blocks of a fixed number of rows, so that neither the batch nor the number
- * of threads decides the order of a sum. */
+/* How a column sum is cut: blocks of a fixed number of rows, so that neither the batch nor the
+ * number of threads decides the order of a sum. */
 #pragma once
 #include <plumb/reduce.h>
 

@@ -1,5 +1,5 @@
-/* Cases of the reductions. segsum: elements, runs, mean. colsum: rows, columns, extra elements between
- * rows. */
+/* Cases of the reductions. segsum: elements, runs, mean. colsum: rows, columns, extra elements
+ * between rows. */
 #include <plumb/reduce.h>
 
 #include "kernels/op.h"
@@ -22,7 +22,8 @@ static void segsum_setup(const struct plumb_case *c, struct plumb_case_mem *m, v
                                 .R = c->dim[1],
                                 .mean = c->dim[2] };
     int32_t *offset = plumb_case_index(m, a->R + 1);
-    /* Each run takes up to its share twice over, so some are empty and all but the last leave a rest. */
+    /* Each run takes up to its share twice over, so some are empty and all but the last leave a
+     * rest. */
     for (int64_t r = 0; r < a->R; r++) {
         const uint64_t left = (uint64_t)(a->M - offset[r]);
         const uint64_t share = 1 + 2 * (uint64_t)a->M / (uint64_t)a->R;
