@@ -91,31 +91,34 @@ static void *take(char *base, size_t *used, size_t bytes)
 static size_t lay_out(struct plumb_attention_plan *p, const struct plumb_attention *a,
                       bool backward, char *base)
 {
-    const size_t S = (size_t)a->forest.S, N = (size_t)a->N, G = (size_t)(a->Hq / a->Hkv),
-                 K = (size_t)a->K;
+    const int64_t Kq = a->Hq * a->K, Kkv = a->Hkv * a->K;
+    const size_t S = (size_t)a->forest.S, N = (size_t)a->N, G = (size_t)(a->Hq / a->Hkv);
+    const size_t width = (size_t)(a->K + 15) / 16 * 16, group = GROUP;
     size_t used = 0;
     *p = (struct plumb_attention_plan){ .a = a,
                                         .G = (int64_t)G,
-                                        .ldq = a->ldq ? a->ldq : a->Hq * a->K,
-                                        .ldk = a->ldk ? a->ldk : a->Hkv * a->K,
-                                        .ldv = a->ldv ? a->ldv : a->Hkv * a->K,
-                                        .ldo = a->ldo ? a->ldo : a->Hq * a->K,
+                                        .width = (int64_t)width,
+                                        .ldq = a->ldq ? a->ldq : Kq,
+                                        .ldk = a->ldk ? a->ldk : Kkv,
+                                        .ldv = a->ldv ? a->ldv : Kkv,
+                                        .ldo = a->ldo ? a->ldo : Kq,
                                         .bf16 = a->q.dtype == PLUMB_BF16,
                                         .threads = omp_get_max_threads() };
     p->path_start = take(base, &used, S * sizeof *p->path_start);
-    p->query_block = take(base, &used, (N * G / (LANES * GROUP) + S) * sizeof *p->query_block);
+    p->query_block = take(base, &used, (N * G / (LANES * group) + S) * sizeof *p->query_block);
+    size_t panels = 2 * TILE + group * 2 * LANES, squares = 1;
     if (backward) {
         p->first_child = take(base, &used, S * sizeof *p->first_child);
         p->next_sibling = take(base, &used, S * sizeof *p->next_sibling);
-        p->key_block = take(base, &used, (N / LANES + S) * sizeof *p->key_block);
+        p->root = take(base, &used, S * sizeof *p->root);
+        p->key_block = take(base, &used, (N / TILE + S) * sizeof *p->key_block);
         p->delta = take(base, &used, N * (size_t)a->Hq * sizeof *p->delta);
+        p->dk = take(base, &used, N * (size_t)a->Hkv * width * sizeof *p->dk);
+        p->dv = take(base, &used, N * (size_t)a->Hkv * width * sizeof *p->dv);
+        panels = 2 * TILE + group * 5 * LANES;
+        squares = 2;
     }
-    const size_t panel = K * LANES * sizeof(float), square = (size_t)TILE * LANES * sizeof(float),
-                 row = LANES * sizeof(float);
-    const size_t query = 2 * panel + square + GROUP * (2 * panel + 8 * row);
-    const size_t back = 2 * panel + 2 * square + GROUP * (3 * panel + 8 * row);
-    const size_t key = 6 * panel + 2 * square + 8 * row;
-    p->scratch_bytes = (int64_t)(!backward ? query : back > key ? back : key);
+    p->scratch_bytes = (int64_t)((panels * width + squares * TILE * LANES) * sizeof(float));
     p->scratch = take(base, &used, (size_t)p->scratch_bytes * (size_t)p->threads);
     return used;
 }
@@ -133,7 +136,8 @@ static void fill_tables(struct plumb_attention_plan *p)
     if (!p->key_block) return;
     for (int64_t s = 0; s < f->S; s++) {
         p->first_child[s] = p->next_sibling[s] = -1;
-        for (int64_t r = 0; r < f->length[s]; r += LANES)
+        if (f->parent[s] < 0) p->root[p->roots++] = (int32_t)s;
+        for (int64_t r = 0; r < f->length[s]; r += TILE)
             p->key_block[p->key_blocks++] = (struct plumb_attention_block){ (int32_t)s, r };
     }
     for (int64_t s = f->S - 1; s >= 0; s--) { /* backwards, so that children come in index order */

@@ -1,290 +1,269 @@
-/* Native backward of the attention: dq with queries outside (lanes are query rows), then dk and dv
- * with keys outside (lanes are key rows). Scores are computed again from lse; nothing is shared
- * between tasks, so nothing is atomic. Compiled once per instruction set. */
+/* Native backward of the attention. Scores are computed again from lse; lanes are query rows. With
+ * many trees a task owns one tree and kv head and makes dq, dk and dv in one walk. With few, a
+ * first pass makes dq by blocks of queries and a second dk and dv by blocks of keys. Both add the
+ * same numbers in the same order, so the choice, which looks at the thread count, changes no bit.
+ * Nothing is shared between tasks, so nothing is atomic. Compiled once per instruction set. */
 #include <omp.h>
 
-#include "kernels/attention/panel.h"
+#include "kernels/attention/lanes.h"
 #include "kernels/op.h"
 
-/* A score s becomes its probability, and dp (the gradient of the probability) the gradient of the
- * scaled product. */
-static inline __attribute__((always_inline)) void pair(float *s, float *dp, float lse, float delta,
-                                                       float softcap, const bool capped)
-{
-    const float t = capped ? plumb_tanhf(*s / softcap) : 0.0f;
-    const float e = plumb_expf((capped ? softcap * t : *s) - lse);
-    const float g = e * (*dp - delta);
-    *dp = capped ? g * (1.0f - t * t) : g;
-    *s = e;
-}
+enum gradients { DQ = 1, DKV = 2 };
 
-/* Query lanes of the dq pass. q, d_o, dq are (K, LANES), q scaled; lse, delta (LANES). */
+/* Query lanes: q (scaled), d_o, dq as (K, LANES), q and d_o also as rows. */
 struct state {
     struct lanes b;
-    float *q, *d_o, *dq, *lse, *delta;
+    struct panel q, d_o, dq, q_rows, d_rows;
+    float lse[LANES], delta[LANES];
 };
 
-static void begin(const struct plumb_attention_plan *p, struct state *t, float *rows)
+/* What a task works with besides its query lanes. */
+struct room {
+    struct panel k, v, p, dp; /* of a tile: (TILE, K), (TILE, LANES) */
+    struct state t[GROUP];
+};
+
+static void take_room(const struct plumb_attention_plan *p, struct room *m, char *scratch)
 {
-    const struct plumb_attention *a = p->a;
-    const int64_t K = a->K;
-    place_lanes(p, &t->b);
-    memset(t->q, 0, (size_t)(K * LANES) * sizeof(float));
-    memset(t->d_o, 0, (size_t)(K * LANES) * sizeof(float));
-    load_queries(p, &t->b, &a->q, p->ldq, (float)a->scale, rows);
-    to_lanes(t->q, rows, t->b.count, K);
-    load_queries(p, &t->b, &a->d_o, p->ldo, 1.0f, rows);
-    to_lanes(t->d_o, rows, t->b.count, K);
-    load_queries(p, &t->b, &a->o, p->ldo, 1.0f, rows);
-    to_lanes(t->dq, rows, t->b.count, K);
-    memset(t->delta, 0, LANES * sizeof(float));
-    for (int64_t k = 0; k < K;
-         k++) /* in the order of dp's sum: where a row sees one key, dp - delta is exactly 0 */
-#pragma omp simd
-        for (int64_t l = 0; l < LANES; l++)
-            t->delta[l] += t->d_o[k * LANES + l] * t->dq[k * LANES + l];
-    memset(t->dq, 0, (size_t)(K * LANES) * sizeof(float));
-    memset(t->lse, 0, LANES * sizeof(float));
-    for (int64_t l = 0; l < t->b.count; l++) {
-        const int64_t at = query_row(p, &t->b, l) * a->Hq + query_head(p, &t->b, l);
-        t->lse[l] = ((const float *)a->lse.data)[at];
-        p->delta[at] = t->delta[l];
+    const int64_t ld = p->width;
+    m->k = take_panel(&scratch, TILE, ld);
+    m->v = take_panel(&scratch, TILE, ld);
+    m->p = take_panel(&scratch, TILE, LANES);
+    m->dp = take_panel(&scratch, TILE, LANES);
+    for (int i = 0; i < GROUP; i++) {
+        m->t[i].q = take_panel(&scratch, ld, LANES);
+        m->t[i].d_o = take_panel(&scratch, ld, LANES);
+        m->t[i].dq = take_panel(&scratch, ld, LANES);
+        m->t[i].q_rows = take_panel(&scratch, LANES, ld);
+        m->t[i].d_rows = take_panel(&scratch, LANES, ld);
     }
 }
 
-static void end(const struct plumb_attention_plan *p, struct state *t, float *rows)
+/* delta = rowsum(d_o * o), in the order of dp's sum: where a row sees one key, dp - delta is
+ * exactly 0. */
+static void make_delta(const struct plumb_attention_plan *p, struct room *m, struct state *t)
 {
-    const float scale = (float)p->a->scale;
-    for (int64_t i = 0; i < p->a->K * LANES; i++)
-        t->dq[i] *= scale;
-    from_lanes(rows, t->dq, t->b.count, p->a->K);
-    store_queries(p, &t->b, &p->a->dq, p->ldq, rows);
+    const struct plumb_attention *a = p->a;
+    const struct panel o = { m->v.p, LANES };
+    load_queries(p, &t->b, &a->o, p->ldo, 1, m->k);
+    transpose(o, m->k, t->b.W, m->k.ld);
+    for (int64_t k = 0; k < a->K; k++)
+        for (int64_t w = 0; w < t->b.W; w += STEP)
+#pragma omp simd
+            for (int64_t l = w; l < w + STEP; l++)
+                t->delta[l] += t->d_o.p[k * LANES + l] * o.p[k * LANES + l];
+    for (int64_t l = 0; l < t->b.count; l++)
+        p->delta[query_row(p, &t->b, l) * a->Hq + query_head(p, &t->b, l)] = t->delta[l];
 }
 
-static inline __attribute__((always_inline)) void query_pairs(const struct state *t, float *s,
-                                                              float *dp, int64_t n, float softcap,
-                                                              const bool capped)
+/* Loads the queries of t->b; `delta` says whether to make it or to take what an earlier pass made.
+ * Uses the room's k and v. */
+static void begin(const struct plumb_attention_plan *p, struct room *m, struct state *t, bool delta)
+{
+    const struct plumb_attention *a = p->a;
+    load_queries(p, &t->b, &a->q, p->ldq, (float)a->scale, t->q_rows);
+    load_queries(p, &t->b, &a->d_o, p->ldo, 1, t->d_rows);
+    transpose(t->q, t->q_rows, t->b.W, p->width);
+    transpose(t->d_o, t->d_rows, t->b.W, p->width);
+    clear(t->dq, p->width);
+    memset(t->lse, 0, sizeof t->lse);
+    memset(t->delta, 0, sizeof t->delta);
+    for (int64_t l = 0; l < t->b.count; l++) {
+        const int64_t at = query_row(p, &t->b, l) * a->Hq + query_head(p, &t->b, l);
+        t->lse[l] = ((const float *)a->lse.data)[at];
+        if (!delta) t->delta[l] = p->delta[at];
+    }
+    if (delta) make_delta(p, m, t);
+}
+
+static void end(const struct plumb_attention_plan *p, struct room *m, struct state *t)
+{
+    const float scale = (float)p->a->scale;
+    for (int64_t i = 0; i < p->width * LANES; i++)
+        t->dq.p[i] *= scale;
+    store_queries(p, &t->b, t->dq, &p->a->dq, p->ldq, m->k);
+}
+
+/* A score becomes its probability, and dp (the gradient of the probability) the gradient of the
+ * scaled product. */
+static inline __attribute__((always_inline)) void pairs(const struct state *t, struct panel s,
+                                                        struct panel dp, int64_t n, float softcap,
+                                                        const bool capped)
 {
     for (int64_t i = 0; i < n; i++)
         for (int64_t w = 0; w < t->b.W; w += STEP)
 #pragma omp simd
-            for (int64_t l = w; l < w + STEP; l++)
-                pair(&s[i * LANES + l], &dp[i * LANES + l], t->lse[l], t->delta[l], softcap,
-                     capped);
+            for (int64_t l = w; l < w + STEP; l++) {
+                float *x = &s.p[i * LANES + l], *y = &dp.p[i * LANES + l];
+                const float c = capped ? plumb_tanhf(*x / softcap) : 0.0f;
+                const float e = exp_below((capped ? softcap * c : *x) - t->lse[l]);
+                const float g = e * (*y - t->delta[l]);
+                *y = capped ? g * (1.0f - c * c) : g;
+                *x = e;
+            }
 }
 
-static void fold_tile(const struct plumb_attention_plan *p, struct state *t, const float *k,
-                      const float *v, int64_t pos, float *s, float *dp)
+/* Adds what the lanes give to the keys at path positions [pos, pos + n) as segment s sees them. */
+static void add_keys(const struct plumb_attention_plan *p, const struct room *m,
+                     const struct state *t, int64_t s, int64_t pos, int64_t n)
+{
+    const struct plumb_forest *f = &p->a->forest;
+    const int64_t ld = p->width, N = p->a->N;
+    for (int64_t end = pos + n; end > pos; s = f->parent[s]) {
+        const int64_t own = p->path_start[s], low = max64(pos, own);
+        if (low >= end) continue;
+        const int64_t at = (t->b.hk * N + f->start[s] + low - own) * ld, i = low - pos;
+        const struct operand dp = { m->dp.p + i * LANES, LANES, 1 };
+        const struct operand prob = { m->p.p + i * LANES, LANES, 1 };
+        mm((struct panel){ p->dk + at, ld }, dp, t->q_rows, end - low, t->b.count, ld, true);
+        mm((struct panel){ p->dv + at, ld }, prob, t->d_rows, end - low, t->b.count, ld, true);
+        end = low;
+    }
+}
+
+/* Takes the keys and values in the room, at path positions [pos, stop) as segment s sees them. */
+static void fold_tile(const struct plumb_attention_plan *p, struct room *m, struct state *t,
+                      int64_t s, int64_t pos, int64_t stop, enum gradients make)
 {
     const int64_t K = p->a->K, W = t->b.W;
     const float softcap = (float)p->a->softcap;
-    int64_t from, to;
-    visible_keys(p, &t->b, pos, &from, &to);
-    if (from >= to) return;
-    const int64_t n = to - from;
-    k += (from - pos) * K;
-    v += (from - pos) * K;
-    mm(s, (struct operand){ k, K, 1 }, t->q, n, K, W, false);
-    mm(dp, (struct operand){ v, K, 1 }, t->d_o, n, K, W, false);
+    int64_t n, skip = visible_keys(p, &t->b, pos, stop, &n);
+    if (n <= 0) return;
+    const float *k = m->k.p + skip * m->k.ld, *v = m->v.p + skip * m->v.ld;
+    mm(m->p, (struct operand){ k, m->k.ld, 1 }, t->q, n, K, W, false);
+    mm(m->dp, (struct operand){ v, m->v.ld, 1 }, t->d_o, n, K, W, false);
     if (softcap > 0)
-        query_pairs(t, s, dp, n, softcap, true);
+        pairs(t, m->p, m->dp, n, softcap, true);
     else
-        query_pairs(t, s, dp, n, softcap, false);
-    hide(p, &t->b, from, n, dp, 0);
-    mm(t->dq, (struct operand){ k, 1, K }, dp, K, n, W, true);
+        pairs(t, m->p, m->dp, n, softcap, false);
+    hide(p, &t->b, pos + skip, n, m->dp, 0);
+    if (make & DQ) mm(t->dq, (struct operand){ k, 1, m->k.ld }, m->dp, K, n, W, true);
+    if (!(make & DKV)) return;
+    hide(p, &t->b, pos + skip, n, m->p, 0);
+    add_keys(p, m, t, s, pos + skip, n);
 }
 
-static void take_state(const struct plumb_attention_plan *p, struct state *t, char **scratch)
-{
-    t->q = take_floats(scratch, p->a->K * LANES);
-    t->d_o = take_floats(scratch, p->a->K * LANES);
-    t->dq = take_floats(scratch, p->a->K * LANES);
-    t->lse = take_floats(scratch, LANES);
-    t->delta = take_floats(scratch, LANES);
-    t->b.hidden = (int32_t *)take_floats(scratch, LANES);
-    t->b.last = (int32_t *)take_floats(scratch, LANES);
-}
-
-static void run_queries(const struct plumb_attention_plan *p, const struct plumb_attention_block *q,
-                        int64_t hk, char *scratch)
+/* dq of up to GROUP blocks of lanes of segment s, from flattened row `first` on, and with DKV what
+ * they give to the keys of their path. */
+static void run_queries(const struct plumb_attention_plan *p, struct room *m, int64_t s, int64_t hk,
+                        int64_t first, enum gradients make)
 {
     const struct plumb_attention *a = p->a;
-    const int64_t K = a->K, s = q->segment,
-                  count = min64(a->forest.length[s] * p->G - q->first, LANES * GROUP);
-    float *k = take_floats(&scratch, TILE * K), *v = take_floats(&scratch, TILE * K);
-    float *score = take_floats(&scratch, TILE * LANES), *dp = take_floats(&scratch, TILE * LANES);
-    struct state t[GROUP];
+    const int64_t rows = a->forest.length[s] * p->G, window = a->window;
     int64_t n = 0;
-    for (; n * LANES < count; n++) {
-        t[n] = (struct state){ .b = { .s = s,
-                                      .hk = hk,
-                                      .first = q->first + n * LANES,
-                                      .count = min64(count - n * LANES, LANES) } };
-        take_state(p, &t[n], &scratch);
-        begin(p, &t[n], k);
+    for (int64_t r = first; n < GROUP && r < rows; n++, r += LANES) {
+        m->t[n].b = place_lanes(p, s, hk, r, rows);
+        begin(p, m, &m->t[n], true);
     }
-    const int64_t last = t[n - 1].b.high, window = a->window;
-    const int64_t first = window > 0 ? max64(t[0].b.low - window + 1, 0) : 0;
-    for (int64_t pos = first / TILE * TILE; pos <= last; pos += TILE) {
-        const int64_t stop = min64(pos + TILE, last + 1);
-        load_path(p, &a->k, p->ldk, hk, s, pos, stop, k);
-        load_path(p, &a->v, p->ldv, hk, s, pos, stop, v);
+    const int64_t end_of_path = m->t[n - 1].b.high + 1;
+    const int64_t from = window > 0 ? max64(m->t[0].b.low - window + 1, 0) : 0;
+    for (int64_t pos = from / TILE * TILE; pos < end_of_path; pos += TILE) {
+        const int64_t stop = min64(pos + TILE, end_of_path);
+        load_path(p, &a->k, p->ldk, hk, s, pos, stop, m->k);
+        load_path(p, &a->v, p->ldv, hk, s, pos, stop, m->v);
         for (int64_t i = 0; i < n; i++)
-            fold_tile(p, &t[i], k, v, pos, score, dp);
+            fold_tile(p, m, &m->t[i], s, pos, stop, make);
     }
     for (int64_t i = 0; i < n; i++)
-        end(p, &t[i], k);
+        end(p, m, &m->t[i]);
 }
 
-/* Key lanes of the dk/dv pass: `count` rows of segment s from path position `low` on. k, v, dk, dv
- * are (K, LANES). */
-struct keys {
-    int64_t s, hk, row, low, count, W;
-    float *k, *v, *dk, *dv;
-    float *q, *d_o, *p, *dp, *lse,
-        *delta; /* of a chunk of query rows: (LANES, K), (LANES, LANES), (LANES) */
-};
-
-static inline __attribute__((always_inline)) void key_pairs(const struct keys *c, int64_t n,
-                                                            float softcap, const bool capped)
+/* The segment after s in the subtree of `root`, children in index order, depth first; or -1. */
+static int64_t next_segment(const struct plumb_attention_plan *p, int64_t root, int64_t s)
 {
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t w = 0; w < c->W; w += STEP)
-#pragma omp simd
-            for (int64_t l = w; l < w + STEP; l++)
-                pair(&c->p[i * LANES + l], &c->dp[i * LANES + l], c->lse[i], c->delta[i], softcap,
-                     capped);
+    if (p->first_child[s] >= 0) return p->first_child[s];
+    while (s != root && p->next_sibling[s] < 0)
+        s = p->a->forest.parent[s];
+    return s == root ? -1 : p->next_sibling[s];
 }
 
-/* Zeroes the pairs in which the query at path position `pos` does not see the key lane. */
-static void hide_keys(const struct keys *c, int64_t i, int64_t pos, int64_t window)
+static void clear_keys(const struct plumb_attention_plan *p, int64_t row, int64_t rows, int64_t hk)
 {
-    const int32_t low = (int32_t)c->low, last = (int32_t)pos;
-    const int32_t hidden = (int32_t)(window > 0 ? max64(pos - window, -1) : -1);
-    for (int64_t w = 0; w < c->W; w += STEP)
-#pragma omp simd
-        for (int64_t l = w; l < w + STEP; l++) {
-            const bool seen = low + (int32_t)l <= last && low + (int32_t)l > hidden;
-            c->p[i * LANES + l] = seen ? c->p[i * LANES + l] : 0.0f;
-            c->dp[i * LANES + l] = seen ? c->dp[i * LANES + l] : 0.0f;
-        }
+    const int64_t at = (hk * p->a->N + row) * p->width;
+    clear((struct panel){ p->dk + at, p->width }, rows);
+    clear((struct panel){ p->dv + at, p->width }, rows);
 }
 
-/* Adds what the query rows of b give to the keys. */
-static void fold_queries(const struct plumb_attention_plan *p, struct keys *c,
-                         const struct lanes *b)
+static void store_keys(const struct plumb_attention_plan *p, int64_t row, int64_t rows, int64_t hk)
 {
     const struct plumb_attention *a = p->a;
-    const int64_t K = a->K, n = b->count, W = c->W;
-    const float softcap = (float)a->softcap;
-    load_queries(p, b, &a->q, p->ldq, (float)a->scale, c->q);
-    load_queries(p, b, &a->d_o, p->ldo, 1.0f, c->d_o);
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t at = query_row(p, b, i) * a->Hq + query_head(p, b, i);
-        c->lse[i] = ((const float *)a->lse.data)[at];
-        c->delta[i] = p->delta[at];
-    }
-    mm(c->p, (struct operand){ c->q, K, 1 }, c->k, n, K, W, false);
-    mm(c->dp, (struct operand){ c->d_o, K, 1 }, c->v, n, K, W, false);
-    if (softcap > 0)
-        key_pairs(c, n, softcap, true);
-    else
-        key_pairs(c, n, softcap, false);
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t pos = p->path_start[b->s] + (b->first + i) / p->G;
-        if (pos < c->low + W - 1 || (a->window > 0 && pos >= c->low + a->window))
-            hide_keys(c, i, pos, a->window);
-    }
-    mm(c->dv, (struct operand){ c->d_o, 1, K }, c->p, K, n, W, true);
-    mm(c->dk, (struct operand){ c->q, 1, K }, c->dp, K, n, W, true);
-}
-
-/* Walks the queries of segment s that may see the keys, in order. */
-static void walk_segment(const struct plumb_attention_plan *p, struct keys *c, int64_t s)
-{
-    const int64_t own = p->path_start[s], window = p->a->window, length = p->a->forest.length[s];
-    const int64_t from = max64(c->low - own, 0);
-    const int64_t to = window > 0 ? min64(length, c->low + c->count - 1 + window - own) : length;
-    for (int64_t r = from * p->G; r < to * p->G; r += LANES) {
-        const struct lanes b = { .s = s,
-                                 .hk = c->hk,
-                                 .first = r,
-                                 .count = min64(LANES, to * p->G - r) };
-        fold_queries(p, c, &b);
+    const int64_t K = a->K, at = (hk * a->N + row) * p->width;
+    const struct panel dk = { p->dk + at, p->width }, dv = { p->dv + at, p->width };
+    for (int64_t i = 0; i < rows; i++) {
+        store_row(dk, i, a->dk.data, p->bf16, (row + i) * p->ldk + hk * K, K);
+        store_row(dv, i, a->dv.data, p->bf16, (row + i) * p->ldv + hk * K, K);
     }
 }
 
-static void store_keys(const struct plumb_attention_plan *p, const struct keys *c,
-                       const struct plumb_tensor *t, int64_t ld, const float *lanes, float *rows)
+/* All gradients of one tree and kv head. */
+static void run_tree(const struct plumb_attention_plan *p, int64_t root, int64_t hk, char *scratch)
 {
-    const int64_t K = p->a->K;
-    from_lanes(rows, lanes, c->count, K);
-    for (int64_t l = 0; l < c->count; l++)
-        for (int64_t k = 0; k < K; k++)
-            plumb_store(t->data, p->bf16, (c->row + l) * ld + c->hk * K + k, rows[l * K + k]);
+    const struct plumb_forest *f = &p->a->forest;
+    struct room m;
+    take_room(p, &m, scratch);
+    for (int64_t s = root; s >= 0; s = next_segment(p, root, s))
+        clear_keys(p, f->start[s], f->length[s], hk);
+    for (int64_t s = root; s >= 0; s = next_segment(p, root, s))
+        for (int64_t r = 0; r < f->length[s] * p->G; r += LANES * GROUP)
+            run_queries(p, &m, s, hk, r, DQ | DKV);
+    for (int64_t s = root; s >= 0; s = next_segment(p, root, s))
+        store_keys(p, f->start[s], f->length[s], hk);
 }
 
-static void load_keys(const struct plumb_attention_plan *p, const struct keys *c,
-                      const struct plumb_tensor *t, int64_t ld, float *lanes, float *rows)
+static void run_block(const struct plumb_attention_plan *p, const struct plumb_attention_block *q,
+                      int64_t hk, char *scratch)
 {
-    const int64_t K = p->a->K;
-    for (int64_t l = 0; l < c->count; l++)
-        load_row(rows + l * K, t->data, p->bf16, (c->row + l) * ld + c->hk * K, K, 1.0f);
-    memset(lanes, 0, (size_t)(K * LANES) * sizeof(float));
-    to_lanes(lanes, rows, c->count, K);
+    struct room m;
+    take_room(p, &m, scratch);
+    run_queries(p, &m, q->segment, hk, q->first, DQ);
 }
 
+/* dk and dv of a block of keys: its segment's queries and all descendants' walk past it. */
 static void run_keys(const struct plumb_attention_plan *p, const struct plumb_attention_block *kb,
                      int64_t hk, char *scratch)
 {
     const struct plumb_attention *a = p->a;
     const struct plumb_forest *f = &a->forest;
-    const int64_t K = a->K, s = kb->segment;
-    struct keys c = { .s = s,
-                      .hk = hk,
-                      .row = f->start[s] + kb->first,
-                      .low = p->path_start[s] + kb->first,
-                      .count = min64(LANES, f->length[s] - kb->first) };
-    c.W = whole_steps(c.count);
-    float **const panels[] = { &c.k, &c.v, &c.dk, &c.dv, &c.q, &c.d_o };
-    for (size_t i = 0; i < sizeof panels / sizeof *panels; i++)
-        *panels[i] = take_floats(&scratch, K * LANES);
-    c.p = take_floats(&scratch, LANES * LANES);
-    c.dp = take_floats(&scratch, LANES * LANES);
-    c.lse = take_floats(&scratch, LANES);
-    c.delta = take_floats(&scratch, LANES);
-    load_keys(p, &c, &a->k, p->ldk, c.k, c.q);
-    load_keys(p, &c, &a->v, p->ldv, c.v, c.q);
-    memset(c.dk, 0, (size_t)(K * LANES) * sizeof(float));
-    memset(c.dv, 0, (size_t)(K * LANES) * sizeof(float));
-    for (int64_t d = s;
-         d >= 0;) { /* the segment, then its descendants: children in index order, depth first */
-        walk_segment(p, &c, d);
-        if (p->first_child[d] >= 0) {
-            d = p->first_child[d];
-            continue;
+    const int64_t c = kb->segment, count = min64(TILE, f->length[c] - kb->first);
+    const int64_t pos = p->path_start[c] + kb->first, stop = pos + count;
+    struct room m;
+    take_room(p, &m, scratch);
+    struct state *t = &m.t[0];
+    clear_keys(p, f->start[c] + kb->first, count, hk);
+    load_path(p, &a->k, p->ldk, hk, c, pos, stop, m.k);
+    load_path(p, &a->v, p->ldv, hk, c, pos, stop, m.v);
+    for (int64_t s = c; s >= 0; s = next_segment(p, c, s)) {
+        const int64_t rows = f->length[s] * p->G, skip = max64(pos - p->path_start[s], 0) * p->G;
+        for (int64_t r = skip / LANES * LANES; r < rows; r += LANES) {
+            t->b = place_lanes(p, s, hk, r, rows);
+            if (a->window > 0 && t->b.low >= stop - 1 + a->window) break;
+            begin(p, &m, t, false);
+            fold_tile(p, &m, t, c, pos, stop, DKV);
         }
-        while (d != s && p->next_sibling[d] < 0)
-            d = f->parent[d];
-        d = d == s ? -1 : p->next_sibling[d];
     }
-    store_keys(p, &c, &a->dk, p->ldk, c.dk, c.q);
-    store_keys(p, &c, &a->dv, p->ldv, c.dv, c.q);
+    store_keys(p, f->start[c] + kb->first, count, hk);
 }
 
 int PLUMB_CPU_FN(plumb_attention_bwd_cpu)(const struct plumb_attention_plan *p)
 {
-    const int64_t heads = p->a->Hkv, queries = p->query_blocks * heads,
-                  keys = p->key_blocks * heads;
+    const int64_t heads = p->a->Hkv, queries = p->query_blocks * heads;
+    const int64_t keys = p->key_blocks * heads, trees = p->roots * heads;
+    const bool by_tree = p->threads == 1 || trees >= 2 * p->threads;
 #pragma omp parallel num_threads(p->threads)
     {
         char *scratch = p->scratch + omp_get_thread_num() * p->scratch_bytes;
-#pragma omp for schedule(dynamic) /* ends before the next begins: delta is made here */
-        for (int64_t i = queries - 1; i >= 0; i--)
-            run_queries(p, &p->query_block[i / heads], i % heads, scratch);
+        if (by_tree) {
 #pragma omp for schedule(dynamic)
-        for (int64_t i = 0; i < keys; i++)
-            run_keys(p, &p->key_block[i / heads], i % heads, scratch);
+            for (int64_t i = 0; i < trees; i++)
+                run_tree(p, p->root[i / heads], i % heads, scratch);
+        } else { /* the first loop ends before the second begins: it makes delta */
+#pragma omp for schedule(dynamic)
+            for (int64_t i = queries - 1; i >= 0; i--)
+                run_block(p, &p->query_block[i / heads], i % heads, scratch);
+#pragma omp for schedule(dynamic)
+            for (int64_t i = 0; i < keys; i++)
+                run_keys(p, &p->key_block[i / heads], i % heads, scratch);
+        }
     }
     return PLUMB_OK;
 }

@@ -3,143 +3,147 @@
 #include <math.h>
 #include <omp.h>
 
-#include "kernels/attention/panel.h"
+#include "kernels/attention/lanes.h"
 #include "kernels/op.h"
 
-/* Lanes with their running softmax. q, o are (K, LANES); the rest (LANES). */
+/* Lanes with their running softmax; q and o are (K, LANES). */
 struct state {
     struct lanes b;
-    float *q, *o, *top, *sum, *shrink;
+    struct panel q, o;
+    float top[LANES], sum[LANES], shrink[LANES];
 };
 
-static void begin(const struct plumb_attention_plan *p, struct state *t, float *rows)
+static void begin(const struct plumb_attention_plan *p, struct state *t, struct panel rows)
 {
-    const int64_t K = p->a->K;
-    place_lanes(p, &t->b);
-    memset(t->q, 0, (size_t)(K * LANES) * sizeof(float));
-    memset(t->o, 0, (size_t)(K * LANES) * sizeof(float));
+    clear(t->o, rows.ld);
     load_queries(p, &t->b, &p->a->q, p->ldq, (float)p->a->scale, rows);
-    to_lanes(t->q, rows, t->b.count, K);
+    transpose(t->q, rows, t->b.W, rows.ld);
     for (int64_t l = 0; l < LANES; l++) {
         t->top[l] = -INFINITY;
         t->sum[l] = 0;
     }
 }
 
-static void end(const struct plumb_attention_plan *p, struct state *t, float *rows)
+static void end(const struct plumb_attention_plan *p, struct state *t, struct panel rows)
 {
     const struct plumb_attention *a = p->a;
     for (int64_t k = 0; k < a->K; k++)
-#pragma omp simd
-        for (int64_t l = 0; l < LANES; l++)
-            t->o[k * LANES + l] /= t->sum[l];
-    from_lanes(rows, t->o, t->b.count, a->K);
-    store_queries(p, &t->b, &a->o, p->ldo, rows);
-    if (!a->lse.data) return;
-    for (int64_t l = 0; l < t->b.count; l++)
-        ((float *)a->lse.data)[query_row(p, &t->b, l) * a->Hq + query_head(p, &t->b, l)] =
-            t->top[l] + logf(t->sum[l]);
-}
-
-static void cap(float *s, int64_t n, int64_t W, float softcap)
-{
-    for (int64_t t = 0; t < n; t++)
-        for (int64_t w = 0; w < W; w += STEP)
+        for (int64_t w = 0; w < t->b.W; w += STEP)
 #pragma omp simd
             for (int64_t l = w; l < w + STEP; l++)
-                s[t * LANES + l] = softcap * plumb_tanhf(s[t * LANES + l] / softcap);
+                t->o.p[k * LANES + l] /= t->sum[l];
+    store_queries(p, &t->b, t->o, &a->o, p->ldo, rows);
+    if (!a->lse.data) return;
+    for (int64_t l = 0; l < t->b.count; l++) {
+        const int64_t at = query_row(p, &t->b, l) * a->Hq + query_head(p, &t->b, l);
+        ((float *)a->lse.data)[at] = t->top[l] + logf(t->sum[l]);
+    }
 }
 
-/* Scores become probabilities relative to the new maximum of each lane; sum and shrink follow. */
-static void soften(struct state *t, float *s, int64_t n, int64_t W)
+static void cap(struct panel s, int64_t n, int64_t W, float softcap)
+{
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t w = 0; w < W; w += STEP)
+#pragma omp simd
+            for (int64_t l = i * LANES + w; l < i * LANES + w + STEP; l++)
+                s.p[l] = softcap * plumb_tanhf(s.p[l] / softcap);
+}
+
+static inline float larger(float a, float b) { return a > b ? a : b; }
+
+static void raise_top(struct state *t, const float *s, int64_t n)
 {
     float old[LANES];
     memcpy(old, t->top, sizeof old);
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t w = 0; w < W; w += STEP)
-#pragma omp simd
-            for (int64_t l = w; l < w + STEP; l++)
-                t->top[l] = s[i * LANES + l] > t->top[l] ? s[i * LANES + l] : t->top[l];
-    float base[LANES];
-#pragma omp simd
-    for (int64_t l = 0; l < LANES; l++) {
-        base[l] = t->top[l] == -INFINITY ? 0.0f : t->top[l]; /* nothing seen yet */
-        t->shrink[l] = plumb_expf(old[l] - base[l]);
-        t->sum[l] *= t->shrink[l];
-    }
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t w = 0; w < W; w += STEP)
+    for (const float *r = s; r < s + n * LANES; r += QUAD * LANES)
+        for (int64_t w = 0; w < t->b.W; w += STEP)
 #pragma omp simd
             for (int64_t l = w; l < w + STEP; l++) {
-                const float e = plumb_expf(s[i * LANES + l] - base[l]);
-                t->sum[l] += e;
-                s[i * LANES + l] = e;
+                const float a = larger(r[l], r[LANES + l]);
+                const float b = larger(r[2 * LANES + l], r[3 * LANES + l]);
+                t->top[l] = larger(larger(a, b), t->top[l]);
+            }
+#pragma omp simd
+    for (int64_t l = 0; l < LANES; l++) {
+        const float base = t->top[l] == -INFINITY ? 0.0f : t->top[l]; /* nothing seen yet */
+        t->shrink[l] = exp_below(old[l] - base);
+        t->sum[l] *= t->shrink[l];
+    }
+}
+
+/* Scores become probabilities relative to each lane's maximum; n is a multiple of four. */
+static void soften(struct state *t, float *s, int64_t n)
+{
+    float base[LANES];
+    for (int64_t l = 0; l < LANES; l++)
+        base[l] = t->top[l] == -INFINITY ? 0.0f : t->top[l];
+    for (float *r = s; r < s + n * LANES; r += QUAD * LANES)
+        for (int64_t w = 0; w < t->b.W; w += STEP)
+#pragma omp simd
+            for (int64_t l = w; l < w + STEP; l++) {
+                const float a = r[l] = exp_below(r[l] - base[l]);
+                const float b = r[LANES + l] = exp_below(r[LANES + l] - base[l]);
+                const float c = r[2 * LANES + l] = exp_below(r[2 * LANES + l] - base[l]);
+                const float d = r[3 * LANES + l] = exp_below(r[3 * LANES + l] - base[l]);
+                t->sum[l] += (a + b) + (c + d);
             }
 }
 
 static void shrink(struct state *t, int64_t K)
 {
     bool same = true;
-    for (int64_t l = 0; l < LANES; l++)
+    for (int64_t l = 0; l < t->b.W; l++)
         same = same && t->shrink[l] == 1.0f;
     for (int64_t k = 0; k < K && !same; k++)
+        for (int64_t w = 0; w < t->b.W; w += STEP)
 #pragma omp simd
-        for (int64_t l = 0; l < LANES; l++)
-            t->o[k * LANES + l] *= t->shrink[l];
+            for (int64_t l = w; l < w + STEP; l++)
+                t->o.p[k * LANES + l] *= t->shrink[l];
 }
 
-/* Takes the tile at path position `pos` into one block of lanes. */
-static void fold_tile(const struct plumb_attention_plan *p, struct state *t, const float *k,
-                      const float *v, int64_t pos, float *s)
+/* Takes the keys and values at path positions [pos, stop) into one block of lanes. */
+static void fold_tile(const struct plumb_attention_plan *p, struct state *t, struct panel k,
+                      struct panel v, int64_t pos, int64_t stop, struct panel s)
 {
     const int64_t K = p->a->K, W = t->b.W;
-    int64_t from, to;
-    visible_keys(p, &t->b, pos, &from, &to);
-    if (from >= to) return;
-    const int64_t n = to - from;
-    k += (from - pos) * K;
-    v += (from - pos) * K;
-    mm(s, (struct operand){ k, K, 1 }, t->q, n, K, W, false);
+    int64_t n, skip = visible_keys(p, &t->b, pos, stop, &n);
+    if (n <= 0) return;
+    n = round_up(n, QUAD);
+    const struct operand keys = { k.p + skip * k.ld, k.ld, 1 };
+    const struct operand values = { v.p + skip * v.ld, 1, v.ld };
+    mm(s, keys, t->q, n, K, W, false);
     if (p->a->softcap > 0) cap(s, n, W, (float)p->a->softcap);
-    hide(p, &t->b, from, n, s, -INFINITY);
-    soften(t, s, n, W);
+    hide(p, &t->b, pos + skip, n, s, -INFINITY);
+    raise_top(t, s.p, n);
+    soften(t, s.p, n);
     shrink(t, K);
-    mm(t->o, (struct operand){ v, 1, K }, s, K, n, W, true);
+    mm(t->o, values, s, K, n, W, true);
 }
 
 static void run_block(const struct plumb_attention_plan *p, const struct plumb_attention_block *q,
                       int64_t hk, char *scratch)
 {
     const struct plumb_attention *a = p->a;
-    const int64_t K = a->K, s = q->segment;
+    const int64_t s = q->segment, ld = p->width, window = a->window;
     const int64_t rows = (a->q_count ? a->q_count[s] : a->forest.length[s]) * p->G;
-    const int64_t count = min64(rows - q->first, LANES * GROUP);
-    float *k = take_floats(&scratch, TILE * K), *v = take_floats(&scratch, TILE * K);
-    float *score = take_floats(&scratch, TILE * LANES);
+    const struct panel k = take_panel(&scratch, TILE, ld), v = take_panel(&scratch, TILE, ld);
+    const struct panel score = take_panel(&scratch, TILE, LANES);
     struct state t[GROUP];
     int64_t n = 0;
-    for (; n * LANES < count; n++) {
-        t[n] = (struct state){ .b = { .s = s,
-                                      .hk = hk,
-                                      .first = q->first + n * LANES,
-                                      .count = min64(count - n * LANES, LANES) } };
-        t[n].q = take_floats(&scratch, K * LANES);
-        t[n].o = take_floats(&scratch, K * LANES);
-        t[n].top = take_floats(&scratch, LANES);
-        t[n].sum = take_floats(&scratch, LANES);
-        t[n].shrink = take_floats(&scratch, LANES);
-        t[n].b.hidden = (int32_t *)take_floats(&scratch, LANES);
-        t[n].b.last = (int32_t *)take_floats(&scratch, LANES);
+    for (int64_t r = q->first; n < GROUP && r < rows; n++, r += LANES) {
+        t[n].b = place_lanes(p, s, hk, r, rows);
+        t[n].q = take_panel(&scratch, ld, LANES);
+        t[n].o = take_panel(&scratch, ld, LANES);
         begin(p, &t[n], k);
     }
-    const int64_t last = t[n - 1].b.high, window = a->window;
+    const int64_t end_of_path = t[n - 1].b.high + 1;
     const int64_t first = window > 0 ? max64(t[0].b.low - window + 1, 0) : 0;
-    for (int64_t pos = first / TILE * TILE; pos <= last; pos += TILE) {
-        const int64_t stop = min64(pos + TILE, last + 1);
+    for (int64_t pos = first / TILE * TILE; pos < end_of_path; pos += TILE) {
+        const int64_t stop = min64(pos + TILE, end_of_path);
         load_path(p, &a->k, p->ldk, hk, s, pos, stop, k);
         load_path(p, &a->v, p->ldv, hk, s, pos, stop, v);
         for (int64_t i = 0; i < n; i++)
-            fold_tile(p, &t[i], k, v, pos, score);
+            fold_tile(p, &t[i], k, v, pos, stop, score);
     }
     for (int64_t i = 0; i < n; i++)
         end(p, &t[i], k);

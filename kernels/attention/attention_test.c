@@ -192,22 +192,30 @@ Test(attention, decode_steps_have_the_bits_of_the_training_rows)
     }
 }
 
+/* With few threads a task is a tree, with many the backward runs in two passes: the same bits. */
 Test(attention, thread_counts_change_no_bit)
 {
-    const int length[] = { 90, 65, 5, 64, 200 }, parent[] = { -1, 0, 0, -1, -1 };
-    struct problem one, two;
-    omp_set_num_threads(1);
-    init(&one, 6, 2, 32, PLUMB_F32, 5, length, parent);
-    cr_assert(!plumb_attention_fwd(&plumb_cpu, &one.a) && !plumb_attention_bwd(&plumb_cpu, &one.a));
-    omp_set_num_threads(2);
-    init(&two, 6, 2, 32, PLUMB_F32, 5, length, parent);
-    cr_assert(!plumb_attention_fwd(&plumb_cpu, &two.a) && !plumb_attention_bwd(&plumb_cpu, &two.a));
-    cr_expect(same_rows(&one.a.o, 0, &two.a.o, 0, one.a.N, 6 * 32));
-    cr_expect(same_rows(&one.a.dq, 0, &two.a.dq, 0, one.a.N, 6 * 32));
-    cr_expect(same_rows(&one.a.dk, 0, &two.a.dk, 0, one.a.N, 2 * 32));
-    cr_expect(same_rows(&one.a.dv, 0, &two.a.dv, 0, one.a.N, 2 * 32));
-    release(&one);
-    release(&two);
+    /* two prompts whose children lie interleaved, a grandchild, and a root alone */
+    const int length[] = { 90, 65, 5, 64, 130, 70 }, parent[] = { -1, -1, 0, 1, 2, -1 };
+    for (int i = 0; i < 4; i++) {
+        struct problem p[3];
+        for (int j = 0; j < 3; j++) {
+            omp_set_num_threads(j == 0 ? 1 : j == 1 ? 2 : 9);
+            init(&p[j], 6, 2, 40, i & 1 ? PLUMB_BF16 : PLUMB_F32, 6, length, parent);
+            p[j].a.window = i & 2 ? 77 : 0;
+            cr_assert_eq(plumb_attention_fwd(&plumb_cpu, &p[j].a), PLUMB_OK);
+            cr_assert_eq(plumb_attention_bwd(&plumb_cpu, &p[j].a), PLUMB_OK);
+        }
+        for (int j = 1; j < 3; j++) {
+            const struct plumb_attention *a = &p[0].a, *b = &p[j].a;
+            cr_expect(same_rows(&a->o, 0, &b->o, 0, a->N, 6 * 40), "o, case %d", i);
+            cr_expect(same_rows(&a->dq, 0, &b->dq, 0, a->N, 6 * 40), "dq, case %d", i);
+            cr_expect(same_rows(&a->dk, 0, &b->dk, 0, a->N, 2 * 40), "dk, case %d", i);
+            cr_expect(same_rows(&a->dv, 0, &b->dv, 0, a->N, 2 * 40), "dv, case %d", i);
+        }
+        for (int j = 0; j < 3; j++)
+            release(&p[j]);
+    }
 }
 
 /* Adds the gradients of segment `leaf`'s own queries, computed alone, to sums over the forest's

@@ -3,8 +3,8 @@
 #pragma once
 #include <plumb/attention.h>
 
-/* Keys of a tile and lanes of a block of query rows. A row's bits depend on the tile, so it never
- * changes with the batch. */
+/* Keys of a tile, lanes (query rows) of a block, blocks that share a gathered tile. A row's bits
+ * depend on the tile, so it never changes with the batch. */
 enum { PLUMB_ATTENTION_TILE = 64, PLUMB_ATTENTION_LANES = 64, PLUMB_ATTENTION_GROUP = 2 };
 
 /* A piece of work: query rows (query x head of the group, query first) of a segment from `first`
@@ -17,13 +17,18 @@ struct plumb_attention_block {
 struct plumb_attention_plan {
     const struct plumb_attention *a;
     int64_t G, ldq, ldk, ldv, ldo; /* heads of a group; elements between rows */
+    int64_t width;                 /* K rounded up to whole vectors */
     bool bf16;
-    int32_t *path_start;                 /* (S) path position of a segment's first row */
-    int32_t *first_child, *next_sibling; /* (S) -1 = none; backward only */
-    struct plumb_attention_block *query_block, *key_block;
-    int64_t query_blocks, key_blocks;
-    float *delta;  /* (N,Hq) rowsum(do * o); backward only */
-    char *scratch; /* one slice a thread */
+    int32_t *path_start; /* (S) path position of a segment's first row */
+    struct plumb_attention_block *query_block;
+    int64_t query_blocks;
+    /* Backward only. */
+    int32_t *first_child, *next_sibling, *root; /* (S) -1 = none; (roots) */
+    struct plumb_attention_block *key_block;
+    int64_t key_blocks, roots;
+    float *delta;   /* (N,Hq) rowsum(do * o) */
+    float *dk, *dv; /* (Hkv,N,width) sums */
+    char *scratch;  /* one slice a thread */
     int64_t scratch_bytes;
     int threads;
 };
