@@ -22,10 +22,9 @@ release asan:
 	cmake --build --preset $@ -j $(JOBS)
 
 test: packages
-	@$(MAKE) --no-print-directory release
-	ctest --preset release -j $(JOBS)
-	@$(MAKE) --no-print-directory asan
+	@$(MAKE) --no-print-directory release asan
 	ctest --preset asan -j $(JOBS)
+	ctest --preset release -j $(JOBS)
 
 demo bench: packages
 	@$(MAKE) --no-print-directory release

@@ -39,33 +39,33 @@ struct plumb_train_config {
     enum plumb_precision dtype;         /* of weights and residual stream */
     enum plumb_tristate bf16;           /* mixed precision; unset = where the processor has it */
     enum plumb_device_choice device;
-    bool gradient_checkpointing;        /* recompute a layer's activations in backward; changes
+    bool gradient_checkpointing; /* recompute a layer's activations in backward; changes
                                          * no number */
-    bool disable_dropout;               /* the model's dropout counts as 0; else dropout > 0 is
+    bool disable_dropout;        /* the model's dropout counts as 0; else dropout > 0 is
                                          * refused */
     /* data */
-    const char *dataset_name;           /* JSONL/JSON file, or folder holding <split>.jsonl */
+    const char *dataset_name; /* JSONL/JSON file, or folder holding <split>.jsonl */
     const char *dataset_train_split, *dataset_test_split;
-    const char *eval_dataset_name;      /* file of evaluation rows; NULL = the test split, if any */
-    double test_split_size;             /* else this share of the training rows; NaN = none */
+    const char *eval_dataset_name; /* file of evaluation rows; NULL = the test split, if any */
+    double test_split_size;        /* else this share of the training rows; NaN = none */
     enum plumb_sampling train_sampling_strategy;
-    int64_t max_length;                 /* tokens a sequence; PLUMB_NONE_INT = no limit */
+    int64_t max_length; /* tokens a sequence; PLUMB_NONE_INT = no limit */
     bool skip_bad_rows;
-    bool share_prompts;                 /* compute a prompt once for its completions; changes no
+    bool share_prompts; /* compute a prompt once for its completions; changes no
                                          * row's result */
     /* optimizer */
     double learning_rate;
-    struct plumb_schedule schedule;     /* kind and kwargs; peak and steps are set when the run's
+    struct plumb_schedule schedule;  /* kind and kwargs; peak and steps are set when the run's
                                          * length is known */
-    const char *lr_scheduler_kwargs;    /* as given, JSON; already read into `schedule` */
-    double warmup_steps;                /* < 1: share of all steps */
-    double warmup_ratio;                /* used when warmup_steps is 0 */
+    const char *lr_scheduler_kwargs; /* as given, JSON; already read into `schedule` */
+    double warmup_steps;             /* < 1: share of all steps */
+    double warmup_ratio;             /* used when warmup_steps is 0 */
     double adam_beta1, adam_beta2, adam_epsilon, weight_decay;
-    double max_grad_norm;               /* 0 = no clipping */
+    double max_grad_norm; /* 0 = no clipping */
     int64_t per_device_train_batch_size, per_device_eval_batch_size, gradient_accumulation_steps;
     double num_train_epochs;
-    int64_t max_steps;                  /* > 0 overrides num_train_epochs; -1 = from epochs */
-    int64_t seed, data_seed;            /* data_seed PLUMB_NONE_INT = seed */
+    int64_t max_steps;       /* > 0 overrides num_train_epochs; -1 = from epochs */
+    int64_t seed, data_seed; /* data_seed PLUMB_NONE_INT = seed */
     /* output */
     const char *output_dir;
     bool overwrite_output_dir, quiet;
@@ -75,33 +75,33 @@ struct plumb_train_config {
     double logging_steps, eval_steps, save_steps; /* < 1: share of all steps; eval_steps NaN =
                                                    * logging_steps */
     bool logging_first_step;
-    int64_t save_total_limit;           /* PLUMB_NONE_INT = keep all */
+    int64_t save_total_limit; /* PLUMB_NONE_INT = keep all */
     bool load_best_model_at_end;
-    const char *metric_for_best_model;  /* NULL = loss */
+    const char *metric_for_best_model;     /* NULL = loss */
     enum plumb_tristate greater_is_better; /* unset = not when the metric's name ends in loss */
 };
 
 struct plumb_sft_config {
     struct plumb_train_config train;
-    int loss_type;                      /* enum plumb_supervised_loss */
+    int loss_type; /* enum plumb_supervised_loss */
     enum plumb_truncation truncation_mode;
-    const char *dataset_text_field;     /* column of language-modeling rows */
+    const char *dataset_text_field;           /* column of language-modeling rows */
     enum plumb_tristate completion_only_loss; /* unset = for rows with prompt and completion */
 };
 
 struct plumb_dpo_config {
     struct plumb_train_config train;
     double beta, label_smoothing;
-    struct plumb_strings loss_type;     /* names of pairwise.def, summed */
-    struct plumb_floats loss_weights;   /* as many as loss_type; none = 1 each */
+    struct plumb_strings loss_type;   /* names of pairwise.def, summed */
+    struct plumb_floats loss_weights; /* as many as loss_type; none = 1 each */
     enum plumb_truncation truncation_mode;
     bool precompute_ref_log_probs;
-    int64_t precompute_ref_batch_size;  /* PLUMB_NONE_INT = the training batch's */
+    int64_t precompute_ref_batch_size; /* PLUMB_NONE_INT = the training batch's */
 };
 
 struct plumb_kto_config {
     struct plumb_train_config train;
-    int loss_type;                      /* enum plumb_unpaired_loss */
+    int loss_type; /* enum plumb_unpaired_loss */
     double beta, desirable_weight, undesirable_weight;
     bool precompute_ref_log_probs;
     int64_t precompute_ref_batch_size;
@@ -109,8 +109,8 @@ struct plumb_kto_config {
 
 struct plumb_reward_config {
     struct plumb_train_config train;
-    double center_rewards_coefficient;  /* NaN = none */
-    const char *initial_head;           /* JSON file of the scalar head's weights; NULL = from
+    double center_rewards_coefficient; /* NaN = none */
+    const char *initial_head;          /* JSON file of the scalar head's weights; NULL = from
                                          * the model or drawn */
 };
 

@@ -26,7 +26,7 @@ enum plumb_schedule_kind {
 #define X(NAME, name) PLUMB_SCHEDULE_##NAME,
     PLUMB_SCHEDULE_LIST(X)
 #undef X
-    PLUMB_SCHEDULES
+        PLUMB_SCHEDULES
 };
 
 struct plumb_schedule {

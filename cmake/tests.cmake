@@ -5,7 +5,8 @@ file(GLOB test_sources CONFIGURE_DEPENDS kernels/*/*_test.c runtime/*_test.c alg
 set(test_environment PLUMB_SOURCE=${CMAKE_SOURCE_DIR} PLUMB_BUILD=${CMAKE_BINARY_DIR}
     OMP_WAIT_POLICY=passive)
 # What tests share: golden files, tensors of any dtype.
-add_library(plumb_test_support STATIC tests/golden.c tests/tensor.c)
+add_library(plumb_test_support STATIC tests/golden.c tests/tensor.c tests/trajectory_data.c
+    tests/trajectory_replay.c)
 target_link_libraries(plumb_test_support PUBLIC plumb_engine PkgConfig::criterion)
 foreach(t ${test_sources})
     get_filename_component(name ${t} NAME_WE)
@@ -35,7 +36,11 @@ foreach(t ${golden_sources})
     get_filename_component(name ${t} NAME_WE)
     add_executable(${name} ${t})
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-    target_link_libraries(${name} PRIVATE plumb_engine m)
-    add_test(NAME ${name} COMMAND ${name})
-    set_tests_properties(${name} PROPERTIES TIMEOUT 300 ENVIRONMENT "${test_environment}")
+    target_link_libraries(${name} PRIVATE plumb_test_support plumb_engine m)
+    set(arguments "")
+    if(name STREQUAL "golden_train" AND CMAKE_C_FLAGS MATCHES "sanitize")
+        set(arguments --device cpu) # the f64 loops take minutes under a sanitizer
+    endif()
+    add_test(NAME ${name} COMMAND ${name} ${arguments})
+    set_tests_properties(${name} PROPERTIES TIMEOUT 600 ENVIRONMENT "${test_environment}")
 endforeach()

@@ -202,3 +202,30 @@ int plumb_model_params(const struct plumb_model_config *c, struct plumb_param *o
     *elements = l.elements;
     return PLUMB_OK;
 }
+const char *plumb_role_name(enum plumb_role role)
+{
+    static const char *const names[PLUMB_ROLES] = {
+        [PLUMB_ROLE_EMBED] = "the embedding",
+        [PLUMB_ROLE_POSITION] = "the position embedding",
+        [PLUMB_ROLE_NORM1] = "the attention norm",
+        [PLUMB_ROLE_NORM1_BIAS] = "the attention norm's bias",
+        [PLUMB_ROLE_QKV] = "the q/k/v projection",
+        [PLUMB_ROLE_QKV_BIAS] = "the q/k/v projection's bias",
+        [PLUMB_ROLE_QNORM] = "the q norm",
+        [PLUMB_ROLE_KNORM] = "the k norm",
+        [PLUMB_ROLE_O] = "the output projection",
+        [PLUMB_ROLE_O_BIAS] = "the output projection's bias",
+        [PLUMB_ROLE_NORM2] = "the MLP norm",
+        [PLUMB_ROLE_NORM2_BIAS] = "the MLP norm's bias",
+        [PLUMB_ROLE_UP] = "the gate/up projection",
+        [PLUMB_ROLE_UP_BIAS] = "the gate/up projection's bias",
+        [PLUMB_ROLE_DOWN] = "the down projection",
+        [PLUMB_ROLE_DOWN_BIAS] = "the down projection's bias",
+        [PLUMB_ROLE_NORMF] = "the final norm",
+        [PLUMB_ROLE_NORMF_BIAS] = "the final norm's bias",
+        [PLUMB_ROLE_HEAD] = "the LM head",
+        [PLUMB_ROLE_HEAD_BIAS] = "the LM head's bias",
+        [PLUMB_ROLE_SCORE] = "the score head",
+    };
+    return (unsigned)role < PLUMB_ROLES ? names[role] : "an unknown parameter";
+}

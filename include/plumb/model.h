@@ -75,6 +75,7 @@ struct plumb_param {
 };
 
 #define PLUMB_PARAMS_PER_LAYER 14
+const char *plumb_role_name(enum plumb_role role); /* "q/k/v projection", ... for messages */
 /* Fills `out` (room for `capacity`) in flat-buffer order and sets *count and *elements (of one
  * flat buffer, padding included). Order: embedding, position, layers, final norm, head; inside a
  * layer what decays comes first. Fails on an impossible config, naming the field. */

@@ -1,0 +1,155 @@
+/* Packs examples into a forest of segments. */
+#include "algos/batching.h"
+
+#include <string.h>
+
+static int sides(const struct plumb_batching *o, const struct plumb_example *e)
+{
+    return o->side == PLUMB_SIDE_KL || e->completion[1].n == 0 ? 1 : 2;
+}
+
+static struct plumb_ids completion(const struct plumb_batching *o, const struct plumb_example *e,
+                                   int side)
+{
+    return o->side == PLUMB_SIDE_KL ? e->kl_completion : e->completion[side];
+}
+
+/* Prompt shared by several completions: worth a segment of its own only then. */
+static bool shares(const struct plumb_batching *o, const struct plumb_example *e)
+{
+    return o->share_prompts && e->prompt.n > 0 && sides(o, e) > 1;
+}
+
+void plumb_batch_measure(const struct plumb_batching *o, const struct plumb_example *e,
+                         struct plumb_batch_size *size)
+{
+    const int n = sides(o, e);
+    size->tokens += shares(o, e) ? e->prompt.n : n * e->prompt.n;
+    size->segments += shares(o, e) ? 1 + n : n;
+    size->sequences += n;
+    for (int s = 0; s < n; s++) {
+        const int64_t c = completion(o, e, s).n, path = e->prompt.n + c;
+        size->tokens += c;
+        if (!o->no_targets) size->targets += c;
+        if (path > size->longest) size->longest = path;
+    }
+}
+
+/* The arrays of a batch while it grows. */
+struct build {
+    int32_t *token, *position, *start, *length, *parent, *row, *target, *offset, *last;
+    int64_t *example;
+    int64_t N, S, M, R, longest;
+};
+
+static void append(struct build *b, struct plumb_ids ids, int64_t position)
+{
+    memcpy(b->token + b->N, ids.id, (size_t)ids.n * sizeof *ids.id);
+    for (int64_t i = 0; i < ids.n; i++)
+        b->position[b->N + i] = (int32_t)(position + i);
+    b->N += ids.n;
+    if (position + ids.n > b->longest) b->longest = position + ids.n;
+}
+
+static int32_t segment(struct build *b, int64_t start, int64_t length, int32_t parent)
+{
+    b->start[b->S] = (int32_t)start;
+    b->length[b->S] = (int32_t)length;
+    b->parent[b->S] = parent;
+    return (int32_t)b->S++;
+}
+
+/* Targets ids[0..n): the first is predicted by row `before` (-1 = by none), the rest by the row
+ * of the one before, which starts at `first`. */
+static void targets(struct build *b, struct plumb_ids ids, int64_t before, int64_t first)
+{
+    for (int64_t i = 0; i < ids.n; i++) {
+        const int64_t row = i == 0 ? before : first + i - 1;
+        if (row < 0) continue;
+        b->row[b->M] = (int32_t)row;
+        b->target[b->M++] = ids.id[i];
+    }
+}
+
+static void sequence(struct build *b, const struct plumb_batching *o, const struct plumb_example *e,
+                     int side, int32_t prompt_segment, int64_t prompt_start)
+{
+    const struct plumb_ids c = completion(o, e, side);
+    const bool alone = prompt_segment < 0;
+    const int64_t start = b->N;
+    if (alone) append(b, e->prompt, 0);
+    const int64_t first = b->N;
+    append(b, c, e->prompt.n);
+    if (b->N > start) segment(b, start, b->N - start, prompt_segment);
+    const int64_t before = e->prompt.n == 0 ? -1
+                           : alone          ? first - 1
+                                            : prompt_start + e->prompt.n - 1;
+    if (!o->no_targets) targets(b, c, before, first);
+    b->last[b->R] = (int32_t)(c.n > 0 || alone ? b->N - 1 : before);
+    b->example[b->R] = e->row;
+    b->offset[++b->R] = (int32_t)b->M;
+}
+
+static int allocate(struct build *b, const struct plumb_batch_size *z, struct plumb_arena *step)
+{
+    struct {
+        int32_t **p;
+        int64_t n;
+    } arrays[] = {
+        { &b->token, z->tokens },    { &b->position, z->tokens }, { &b->start, z->segments },
+        { &b->length, z->segments }, { &b->parent, z->segments }, { &b->row, z->targets },
+        { &b->target, z->targets },  { &b->last, z->sequences },  { &b->offset, z->sequences + 1 },
+    };
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        void *p;
+        PLUMB_TRY(plumb_arena_push(step, (size_t)arrays[i].n * sizeof(int32_t), &p));
+        *arrays[i].p = p;
+    }
+    void *p;
+    PLUMB_TRY(plumb_arena_push(step, (size_t)z->sequences * sizeof *b->example, &p));
+    b->example = p;
+    return PLUMB_OK;
+}
+
+size_t plumb_batch_bytes(const struct plumb_batch_size *z)
+{
+    const int64_t ints = 2 * z->tokens + 3 * z->segments + 2 * z->targets + 2 * z->sequences + 1;
+    return (size_t)ints * sizeof(int32_t) + (size_t)z->sequences * sizeof(int64_t) +
+           10 * PLUMB_ARENA_ALIGN;
+}
+
+int plumb_batch_build(const struct plumb_batching *o, const struct plumb_example *e, int64_t count,
+                      struct plumb_arena *step, struct plumb_batch *out, const int32_t **last_row)
+{
+    struct plumb_batch_size size = { 0 };
+    for (int64_t i = 0; i < count; i++)
+        plumb_batch_measure(o, &e[i], &size);
+    if (size.tokens > INT32_MAX || size.targets > INT32_MAX)
+        return plumb_fail(PLUMB_EINVAL, "a batch of %lld tokens is too large: lower the batch size",
+                          (long long)size.tokens);
+    struct build b = { 0 };
+    PLUMB_TRY(allocate(&b, &size, step));
+    b.offset[0] = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const bool shared = shares(o, &e[i]);
+        const int64_t start = b.N;
+        int32_t prompt = -1;
+        if (shared) {
+            append(&b, e[i].prompt, 0);
+            prompt = segment(&b, start, e[i].prompt.n, -1);
+        }
+        for (int s = 0; s < sides(o, &e[i]); s++)
+            sequence(&b, o, &e[i], s, prompt, start);
+    }
+    *out = (struct plumb_batch){
+        .N = b.N,
+        .token = b.token,
+        .position = b.position,
+        .forest = { b.S, b.start, b.length, b.parent },
+        .targets = { b.M, b.row, b.target, b.R, b.offset },
+        .max_path = b.longest,
+        .example = b.example,
+    };
+    if (last_row) *last_row = b.last;
+    return PLUMB_OK;
+}

@@ -1,0 +1,37 @@
+/* Examples to batches: packs token ids into a forest of segments, a prompt once for its
+ * completions where asked, and lists the targets of the head. */
+#pragma once
+#include <plumb/arena.h>
+#include <plumb/batch.h>
+#include <plumb/dataset.h>
+
+enum plumb_batch_side {
+    PLUMB_SIDE_COMPLETIONS,
+    PLUMB_SIDE_KL
+}; /* KL: the mismatched completions of KTO */
+
+struct plumb_batching {
+    bool
+        /* one prompt segment for an example's completions; changes no row's result */
+        share_prompts;
+    bool
+        prompt_targets; /* the prompt's tokens are targets too (SFT without completion_only_loss) */
+    bool no_targets;    /* scalar heads: sequences only */
+    enum plumb_batch_side side;
+};
+
+/* What a batch of given examples takes. */
+struct plumb_batch_size {
+    int64_t tokens, targets, sequences, segments, longest;
+};
+/* Adds one example to a size. */
+void plumb_batch_measure(const struct plumb_batching *o, const struct plumb_example *e,
+                         struct plumb_batch_size *size);
+/* Builds the batch of `count` examples in `step`: sequences in order of examples, an example's
+ * completions adjacent. Sequence r's pairs are [offset[r], offset[r+1]). A completion's first
+ * token is predicted by the last prompt token; without a prompt the first token is no target.
+ * last_row[r], if wanted, is the row of sequence r's last token. */
+int plumb_batch_build(const struct plumb_batching *o, const struct plumb_example *e, int64_t count,
+                      struct plumb_arena *step, struct plumb_batch *out, const int32_t **last_row);
+/* Bytes that plumb_batch_build takes at most for a batch of this size. */
+size_t plumb_batch_bytes(const struct plumb_batch_size *size);

@@ -1,0 +1,236 @@
+/* Kahneman-Tversky optimisation: single completions with a label, against the policy's drift on
+ * mismatched ones. */
+#include <math.h>
+#include <plumb/unpaired.h>
+
+#include "algos/policy.h"
+#include "algos/tasks.h"
+#include "runtime/read.h"
+
+struct context {
+    struct plumb_unpaired loss; /* for all rows; the epilogue runs it on ranges */
+    const struct plumb_device *dev;
+};
+
+static int epilogue(void *ctx, int64_t first, int64_t count)
+{
+    const struct context *c = ctx;
+    struct plumb_unpaired l = c->loss;
+    int64_t i = 0, n = 0;
+    while (i < l.B && l.offset[i] < first)
+        i++;
+    while (i + n < l.B && l.offset[i + n + 1] <= first + count)
+        n++;
+    l.B = n;
+    l.offset += i;
+    l.label += i;
+    l.ref_sum = plumb_tensor_at(l.ref_sum, i);
+    l.losses = plumb_tensor_at(l.losses, i);
+    l.logps = plumb_tensor_at(l.logps, i);
+    l.rewards = plumb_tensor_at(l.rewards, i);
+    return plumb_unpaired(c->dev, &l);
+}
+
+static double weight(const struct plumb_task *t, const struct plumb_example *e)
+{
+    (void)t, (void)e;
+    return 1;
+}
+
+/* TRL's rule: rows in file order, in groups of the batch size; each takes the completion of the
+ * row before it, the first that of the last. */
+static int complete(const struct plumb_task *t, const struct plumb_trainer *tr,
+                    const struct plumb_dataset *d, int64_t index, struct plumb_example *e)
+{
+    (void)t;
+    if (e->kl_completion.n > 0) return PLUMB_OK;
+    const int64_t batch = tr->config->per_device_train_batch_size;
+    const int64_t first = index / batch * batch,
+                  last = first + batch < d->count ? first + batch : d->count;
+    struct plumb_example other;
+    PLUMB_TRY(d->get(d->self, index > first ? index - 1 : last - 1, &other));
+    e->kl_completion = other.completion[0];
+    return PLUMB_OK;
+}
+
+/* Per-row results of a micro-batch, in the step arena. */
+struct results {
+    struct plumb_tensor ref_sum, losses, logps, rewards, kl, kl_logps, kl_ref;
+    void *group, *label, *kl_offset;
+};
+
+static int push_results(struct results *r, enum plumb_dtype stat, int64_t rows,
+                        struct plumb_arena *step)
+{
+    struct plumb_tensor *const all[] = { &r->ref_sum, &r->losses,   &r->logps,
+                                         &r->rewards, &r->kl_logps, &r->kl_ref };
+    for (int i = 0; i < 6; i++)
+        PLUMB_TRY(plumb_arena_tensor(step, stat, rows, all[i]));
+    PLUMB_TRY(plumb_arena_tensor(step, stat, 1, &r->kl));
+    void **const ints[] = { &r->group, &r->label, &r->kl_offset };
+    for (int i = 0; i < 3; i++)
+        PLUMB_TRY(plumb_arena_push(step, (size_t)(rows + 1) * sizeof(int32_t), ints[i]));
+    return PLUMB_OK;
+}
+
+static int plan(const struct plumb_task *t, const struct plumb_trainer *tr,
+                const struct plumb_batch_size *z, struct plumb_arena *step)
+{
+    (void)t;
+    struct results r;
+    struct plumb_pass p;
+    void *arrays;
+    /* A mismatched completion may follow any prompt: at most the sum of both longest sides. */
+    PLUMB_TRY(plumb_arena_push(step, 2 * plumb_batch_bytes(z), &arrays));
+    PLUMB_TRY(push_results(&r, tr->policy.prec.master, z->sequences, step));
+    PLUMB_TRY(plumb_pass_sums_plan(&tr->policy, 2 * z->tokens, 2 * z->targets, step));
+    return plumb_pass_init(&p, &tr->policy, NULL, z->tokens, z->targets, true, step);
+}
+
+static bool all_known(const struct plumb_example *e, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (!e[i].has_ref_logps) return false;
+    return true;
+}
+
+/* r->kl = the reference point: how far the policy has drifted on the mismatched completions. */
+static int reference_point(const struct plumb_task *t, struct plumb_trainer *tr,
+                           const struct plumb_micro *m, struct results *r)
+{
+    const size_t mark = plumb_arena_mark(&tr->step);
+    struct plumb_batching side = t->batching;
+    side.side = PLUMB_SIDE_KL;
+    struct plumb_batch b;
+    PLUMB_TRY(plumb_batch_build(&side, m->e, m->count, &tr->step, &b, NULL));
+    PLUMB_TRY(plumb_pass_sums(&tr->policy, &b, &tr->step, r->kl_logps));
+    if (all_known(m->e, m->count))
+        for (int64_t i = 0; i < m->count; i++)
+            plumb_tensor_set(r->kl_ref, i, m->e[i].ref_logps[1]);
+    else
+        PLUMB_TRY(plumb_pass_sums(&tr->ref, &b, &tr->step, r->kl_ref));
+    plumb_arena_reset(&tr->step, mark);
+    for (int64_t i = 0; i <= m->count; i++)
+        ((int32_t *)r->kl_offset)[i] = (int32_t)i;
+    const struct plumb_kto_kl kl = { .struct_bytes = sizeof kl,
+                                     .B = m->count,
+                                     .offset = r->kl_offset,
+                                     .logp = r->kl_logps,
+                                     .ref_sum = r->kl_ref,
+                                     .kl = r->kl };
+    return plumb_kto_kl(&tr->policy.dev, &kl);
+}
+
+static int precompute(const struct plumb_task *t, struct plumb_trainer *tr, struct plumb_example *e,
+                      int64_t count)
+{
+    for (int side = 0; side < 2; side++) {
+        struct plumb_batching o = t->batching;
+        o.side = side == 0 ? PLUMB_SIDE_COMPLETIONS : PLUMB_SIDE_KL;
+        struct plumb_batch b;
+        struct plumb_tensor sums;
+        plumb_arena_reset(&tr->step, 0);
+        PLUMB_TRY(plumb_batch_build(&o, e, count, &tr->step, &b, NULL));
+        PLUMB_TRY(plumb_arena_tensor(&tr->step, tr->policy.prec.master, count, &sums));
+        PLUMB_TRY(plumb_pass_sums(&tr->policy, &b, &tr->step, sums));
+        for (int64_t i = 0; i < count; i++)
+            e[i].ref_logps[side] = plumb_tensor_get(sums, i);
+    }
+    return PLUMB_OK;
+}
+
+static void add_metrics(const struct plumb_micro *m, const struct plumb_pass *p,
+                        const struct results *r)
+{
+    const struct plumb_targets *g = &p->batch->targets;
+    const char *const names[2][3] = { { "rewards/rejected", "logps/rejected", "logits/rejected" },
+                                      { "rewards/chosen", "logps/chosen", "logits/chosen" } };
+    double reward[2] = { 0 }, logp[2] = { 0 }, logits[2] = { 0 }, tokens[2] = { 0 },
+           rows[2] = { 0 };
+    for (int64_t s = 0; s < m->count; s++) {
+        const int side = m->e[s].label ? 1 : 0;
+        rows[side]++;
+        reward[side] += plumb_tensor_get(r->rewards, s);
+        logp[side] += plumb_tensor_get(r->logps, s);
+        for (int32_t i = g->offset[s]; i < g->offset[s + 1]; i++, tokens[side]++)
+            logits[side] += plumb_tensor_get(p->head.mean_logit, i);
+    }
+    for (int s = 1; s >= 0; s--) { /* a mean over nothing is NaN and is not counted */
+        plumb_tally_add(m->tally, names[s][0], reward[s] / rows[s]);
+        plumb_tally_add(m->tally, names[s][1], logp[s] / rows[s]);
+        plumb_tally_add(m->tally, names[s][2], logits[s] / tokens[s]);
+    }
+    plumb_tally_add(m->tally, "rewards/margins", reward[1] / rows[1] - reward[0] / rows[0]);
+    plumb_tally_add(m->tally, "kl", plumb_tensor_get(r->kl, 0));
+    plumb_tally_add(m->tally, "entropy", plumb_mean(p->head.entropy, 0, g->M));
+}
+
+static struct context loss_context(const struct plumb_task *t, const struct plumb_trainer *tr,
+                                   const struct plumb_micro *m, const struct plumb_pass *p,
+                                   const struct results *r)
+{
+    const struct plumb_kto_config *c = t->options;
+    return (struct context){
+        .dev = &tr->policy.dev,
+        .loss = { .struct_bytes = sizeof(struct plumb_unpaired),
+                  .loss = (enum plumb_unpaired_loss)c->loss_type,
+                  .B = m->count,
+                  .offset = p->batch->targets.offset,
+                  .label = r->label,
+                  .logp = p->head.logp,
+                  .ref_sum = r->ref_sum,
+                  .kl = r->kl,
+                  .beta = c->beta,
+                  .desirable_weight = c->desirable_weight,
+                  .undesirable_weight = c->undesirable_weight,
+                  .divisor = m->divisor,
+                  .losses = r->losses,
+                  .logps = r->logps,
+                  .rewards = r->rewards,
+                  .dlogp = p->head.dlogp },
+    };
+}
+
+static int micro(const struct plumb_task *t, struct plumb_trainer *tr, struct plumb_micro *m)
+{
+    struct plumb_batch batch;
+    struct plumb_pass p;
+    struct results r;
+    PLUMB_TRY(plumb_batch_build(&t->batching, m->e, m->count, &tr->step, &batch, NULL));
+    PLUMB_TRY(push_results(&r, tr->policy.prec.master, m->count, &tr->step));
+    PLUMB_TRY(reference_point(t, tr, m, &r));
+    if (all_known(m->e, m->count))
+        for (int64_t i = 0; i < m->count; i++)
+            plumb_tensor_set(r.ref_sum, i, m->e[i].ref_logps[0]);
+    else
+        PLUMB_TRY(plumb_pass_sums(&tr->ref, &batch, &tr->step, r.ref_sum));
+    PLUMB_TRY(
+        plumb_pass_init(&p, &tr->policy, &batch, batch.N, batch.targets.M, m->train, &tr->step));
+    for (int64_t i = 0; i <= m->count; i++)
+        ((int32_t *)r.group)[i] = batch.targets.offset[i];
+    for (int64_t i = 0; i < m->count; i++)
+        ((int32_t *)r.label)[i] = m->e[i].label;
+    struct context ctx = loss_context(t, tr, m, &p, &r);
+    PLUMB_TRY(plumb_pass_run(&tr->policy, &p, r.group, m->count, epilogue, &ctx));
+    m->loss = plumb_mean(r.losses, 0, m->count) * (double)m->count / m->divisor;
+    m->logps = r.logps;
+    m->ref_logps = r.ref_sum;
+    m->kl_logps = r.kl_logps;
+    m->ref_kl_logps = r.kl_ref;
+    add_metrics(m, &p, &r);
+    return plumb_check_loss(tr, m, &p, r.losses, m->count, 1);
+}
+
+struct plumb_task plumb_task_kto(const struct plumb_kto_config *c)
+{
+    return (struct plumb_task){
+        .name = "kto",
+        .needs_ref = true,
+        .weight = weight,
+        .complete = complete,
+        .plan = plan,
+        .micro = micro,
+        .precompute = precompute,
+        .options = c,
+    };
+}

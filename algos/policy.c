@@ -1,0 +1,121 @@
+/* Passes of a language model over a batch, and the metrics that every likelihood trainer logs. */
+#include "algos/policy.h"
+
+#include <math.h>
+#include <plumb/reduce.h>
+#include <stdio.h>
+
+#include "runtime/read.h"
+
+int plumb_pass_init(struct plumb_pass *p, const struct plumb_model *m,
+                    const struct plumb_batch *batch, int64_t tokens, int64_t targets, bool backward,
+                    struct plumb_arena *step)
+{
+    p->batch = batch;
+    PLUMB_TRY(plumb_acts_init(&p->acts, m, tokens, tokens, backward, step));
+    return plumb_head_init(&p->head, m, tokens, targets, backward, step);
+}
+
+int plumb_pass_run(const struct plumb_model *m, struct plumb_pass *p, const int32_t *group,
+                   int64_t groups, plumb_logprob_epilogue *epilogue, void *ctx)
+{
+    PLUMB_TRY(plumb_model_forward(m, p->batch, &p->acts));
+    struct plumb_logprob l = plumb_head_args(m, p->batch, &p->acts, &p->head);
+    if (!p->acts.backward) {
+        PLUMB_TRY(plumb_logprob_fwd(&m->dev, &l));
+        return epilogue ? epilogue(ctx, 0, l.M) : PLUMB_OK;
+    }
+    l.group = group;
+    l.groups = groups;
+    l.epilogue = epilogue;
+    l.epilogue_ctx = ctx;
+    PLUMB_TRY(plumb_logprob_fused(&m->dev, &l));
+    return plumb_model_backward(m, p->batch, &p->acts);
+}
+
+int plumb_pass_sums_plan(const struct plumb_model *m, int64_t tokens, int64_t targets,
+                         struct plumb_arena *step)
+{
+    struct plumb_pass p;
+    const size_t mark = plumb_arena_mark(step);
+    const int rc = plumb_pass_init(&p, m, NULL, tokens, targets, false, step);
+    plumb_arena_reset(step, mark);
+    return rc;
+}
+
+int plumb_pass_sums(const struct plumb_model *m, const struct plumb_batch *batch,
+                    struct plumb_arena *step, struct plumb_tensor sums)
+{
+    struct plumb_pass p;
+    const size_t mark = plumb_arena_mark(step);
+    PLUMB_TRY(plumb_pass_init(&p, m, batch, batch->N, batch->targets.M, false, step));
+    PLUMB_TRY(plumb_pass_run(m, &p, NULL, 0, NULL, NULL));
+    const struct plumb_segsum s = { .struct_bytes = sizeof s,
+                                    .M = batch->targets.M,
+                                    .R = batch->targets.R,
+                                    .offset = batch->targets.offset,
+                                    .x = p.head.logp,
+                                    .y = sums };
+    const int rc = plumb_segsum_fwd(&m->dev, &s);
+    plumb_arena_reset(step, mark);
+    return rc;
+}
+
+double plumb_mean(struct plumb_tensor t, int64_t first, int64_t last)
+{
+    double sum = 0;
+    for (int64_t i = first; i < last; i++)
+        sum += plumb_tensor_get(t, i);
+    return last > first ? sum / (double)(last - first) : (double)NAN;
+}
+
+double plumb_pass_accuracy(const struct plumb_pass *p, int64_t first_sequence, int64_t stride)
+{
+    const struct plumb_targets *g = &p->batch->targets;
+    int64_t right = 0, all = 0;
+    for (int64_t r = first_sequence; r < g->R; r += stride)
+        for (int32_t i = g->offset[r]; i < g->offset[r + 1]; i++, all++)
+            right += p->head.argmax[i] == g->target[i];
+    return all ? (double)right / (double)all : (double)NAN;
+}
+
+/* The index of the first value that is not finite, or -1. */
+static int64_t first_bad(struct plumb_tensor t, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(plumb_tensor_get(t, i))) return i;
+    return -1;
+}
+
+/* Names the earliest tensor of the pass that is not finite. */
+static const char *culprit(const struct plumb_trainer *t, const struct plumb_pass *p)
+{
+    static _Thread_local char text[160];
+    const struct plumb_model *m = &t->policy;
+    const int64_t w = first_bad(m->master, m->elements);
+    if (w >= 0) {
+        int64_t k = m->param_count - 1;
+        while (k > 0 && m->params[k].offset > w)
+            k--;
+        snprintf(text, sizeof text, "%s (layer %d) is not finite at element %lld",
+                 plumb_role_name(m->params[k].role), (int)m->params[k].layer,
+                 (long long)(w - m->params[k].offset));
+        return text;
+    }
+    if (first_bad(p->acts.r_final, p->batch->N * m->config.width) >= 0)
+        return "the residual stream is not finite";
+    if (p->head.logp.data && first_bad(p->head.logp, p->batch->targets.M) >= 0)
+        return "the log-probs are not finite";
+    return "the loss itself overflowed";
+}
+
+int plumb_check_loss(const struct plumb_trainer *t, const struct plumb_micro *m,
+                     const struct plumb_pass *p, struct plumb_tensor losses, int64_t count,
+                     int64_t sequences_per_loss)
+{
+    if (isfinite(m->loss)) return PLUMB_OK;
+    const int64_t bad = first_bad(losses, count);
+    const int64_t row = bad < 0 ? -1 : p->batch->example[bad * sequences_per_loss];
+    return plumb_fail(PLUMB_ENUM, "step %lld: the loss is %g at data row %lld: %s",
+                      (long long)t->state.step + 1, m->loss, (long long)row, culprit(t, p));
+}

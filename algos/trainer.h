@@ -1,0 +1,130 @@
+/* The training loop that every offline trainer shares: order of rows, micro-batches, optimizer
+ * steps, schedule, logging, evaluation, checkpoints. What is particular to an algorithm is a
+ * task. */
+#pragma once
+#include <plumb/arena.h>
+#include <plumb/dataset.h>
+#include <plumb/sink.h>
+
+#include "algos/batching.h"
+#include "algos/config.h"
+#include "algos/tally.h"
+#include "runtime/model.h"
+#include "runtime/optimizer.h"
+
+struct plumb_trainer;
+
+/* One micro-batch of a task. */
+struct plumb_micro {
+    const struct plumb_example *e; /* (count) */
+    int64_t count;
+    double divisor;            /* of the whole step: pairs, rows or trained tokens */
+    bool train;                /* else evaluation: no gradients */
+    struct plumb_tally *tally; /* metrics are added here */
+    double loss;               /* out: sum of losses / divisor */
+    /* out, (sequences) each, in the step arena; absent where the task has none */
+    struct plumb_tensor logps, ref_logps, kl_logps, ref_kl_logps;
+};
+
+/* What an algorithm adds to the loop. */
+struct plumb_task {
+    const char *name; /* of the command: "dpo" */
+    bool needs_ref;   /* a frozen copy of the starting model */
+    struct plumb_batching batching;
+    /* Share of the step's divisor that an example brings: 1 for a pair, its trained tokens for
+     * SFT. */
+    double (*weight)(const struct plumb_task *t, const struct plumb_example *e);
+    /* Fills in what depends on other rows (KTO's mismatched completion); NULL = nothing. */
+    int (*complete)(const struct plumb_task *t, const struct plumb_trainer *tr,
+                    const struct plumb_dataset *d, int64_t index, struct plumb_example *e);
+    /* Step-arena use of a micro-batch of at most this size; the same pushes as `micro`. */
+    int (*plan)(const struct plumb_task *t, const struct plumb_trainer *tr,
+                const struct plumb_batch_size *size, struct plumb_arena *step);
+    int (*micro)(const struct plumb_task *t, struct plumb_trainer *tr, struct plumb_micro *m);
+    /* Reference log-probs of m's rows by the policy as it stands, into e->ref_logps; NULL = the
+     * task has none. */
+    int (*precompute)(const struct plumb_task *t, struct plumb_trainer *tr, struct plumb_example *e,
+                      int64_t count);
+    const void *options; /* the task's config struct */
+};
+
+/* Plain data that a checkpoint stores. */
+struct plumb_train_state {
+    int64_t step; /* optimizer steps done */
+    int64_t num_tokens;
+    double grad_norm; /* of the last step */
+    double loss_sum;  /* over the steps since the last log line */
+    int64_t loss_steps;
+    double best_metric;
+    int64_t best_step; /* 0 = none */
+    struct plumb_tally tally;
+};
+
+struct plumb_blob {
+    const char *name;
+    void *data;
+    enum plumb_dtype dtype;
+    int64_t count;
+};
+#define PLUMB_TRAINER_BLOBS 4
+
+/* Calls to the outside; any may be NULL. */
+struct plumb_trainer_hooks {
+    void *self;
+    int (*save)(void *self, const struct plumb_trainer *t); /* a checkpoint of this moment */
+    int (*load_weights)(void *self, struct plumb_trainer *t,
+                        int64_t step); /* of an earlier checkpoint */
+    bool (*stop)(void *self);          /* true: save and stop after this step */
+    int (*before_step)(void *self,
+                       const struct plumb_trainer *t); /* these three: for tests to look on */
+    int (*after_step)(void *self, const struct plumb_trainer *t);
+    int (*after_micro)(void *self, const struct plumb_trainer *t, const struct plumb_micro *m);
+};
+
+struct plumb_trainer {
+    const struct plumb_train_config *config;
+    const struct plumb_task *task;
+    struct plumb_sink sink;
+    struct plumb_trainer_hooks hooks;
+    struct plumb_schedule schedule;
+    const struct plumb_dataset *train, *eval; /* eval may be NULL */
+    struct plumb_model policy, ref;
+    struct plumb_optimizer optimizer;
+    struct plumb_arena run, step;
+    struct plumb_train_state state;
+    int64_t total_steps, steps_per_epoch, eval_batch;
+    int64_t *order; /* (train->count) of epoch order_epoch */
+    int64_t order_epoch;
+    struct plumb_example *window; /* (batch size) */
+    bool precompute;              /* reference log-probs once, before the first step */
+    double *ref_logps;            /* (train rows then evaluation rows, 2); NULL = not precomputed */
+    double step_loss;             /* of the last step, for hooks */
+    bool stopped;                 /* by the stop hook */
+};
+
+/* Computes the length of the run, measures the data, lays out memory and says so. The policy's
+ * weights (master) are undefined: fill them, then call plumb_trainer_weights_ready. With
+ * `precompute` a task that needs a reference model keeps its log-probs instead
+ * (plumb_trainer_precompute). Release also after failure. */
+int plumb_trainer_init(struct plumb_trainer *t, const struct plumb_train_config *config,
+                       const struct plumb_task *task, const struct plumb_model_config *model,
+                       const struct plumb_dataset *train, const struct plumb_dataset *eval,
+                       const struct plumb_device *dev, enum plumb_dtype compute, bool precompute);
+/* Rounds the weights to the compute dtype and copies them to the reference model. */
+int plumb_trainer_weights_ready(struct plumb_trainer *t);
+/* With `precompute`: the starting model's log-probs of every row. Not after a restore, which
+ * brings them. */
+int plumb_trainer_precompute(struct plumb_trainer *t);
+void plumb_trainer_release(struct plumb_trainer *t);
+/* Sizes and takes the arenas (part of plumb_trainer_init). */
+int plumb_trainer_lay_out(struct plumb_trainer *t, const struct plumb_model_config *model,
+                          const struct plumb_device *dev, enum plumb_dtype compute);
+/* From state.step to the end of the run, or until the stop hook says so. */
+int plumb_trainer_run(struct plumb_trainer *t);
+/* Mean loss and metrics over `d`, names with prefix "eval_", into *out (plain tally). */
+int plumb_trainer_evaluate(struct plumb_trainer *t, const struct plumb_dataset *d,
+                           struct plumb_tally *out);
+/* The buffers beside the weights that make up a checkpoint: moments, state, precomputed
+ * reference log-probs. Returns how many. Data may be written to restore; the run then goes on at
+ * state.step. */
+int plumb_trainer_blobs(struct plumb_trainer *t, struct plumb_blob out[PLUMB_TRAINER_BLOBS]);

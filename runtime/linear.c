@@ -1,0 +1,60 @@
+/* Linear layers on flat parameters. */
+#include "runtime/linear.h"
+
+#include <plumb/matmul.h>
+#include <plumb/reduce.h>
+
+int plumb_linear_fwd(const struct plumb_linear *l)
+{
+    const struct plumb_model *m = l->m;
+    const struct plumb_matmul a = {
+        .struct_bytes = sizeof a,
+        .M = l->N,
+        .N = l->w->rows,
+        .K = l->w->cols,
+        .a = l->x,
+        .c = l->y,
+        .b = plumb_model_slice(m->weights, l->w),
+        .trans_b = true,
+        .bias = plumb_model_slice(m->weights, l->b),
+        .batch_invariant = m->batch_invariant,
+    };
+    return plumb_matmul(&m->dev, &a);
+}
+
+int plumb_linear_bwd(const struct plumb_linear *l)
+{
+    const struct plumb_model *m = l->m;
+    const struct plumb_matmul dw = {
+        .struct_bytes = sizeof dw,
+        .M = l->w->rows,
+        .N = l->w->cols,
+        .K = l->N,
+        .a = l->dy,
+        .trans_a = true,
+        .b = l->x,
+        .c = plumb_model_slice(m->grad, l->w),
+        .accumulate = true,
+    };
+    PLUMB_TRY(plumb_matmul(&m->dev, &dw));
+    if (l->b) {
+        const struct plumb_colsum db = { .struct_bytes = sizeof db,
+                                         .N = l->N,
+                                         .D = l->w->rows,
+                                         .x = l->dy,
+                                         .y = plumb_model_slice(m->grad, l->b),
+                                         .work = l->work };
+        PLUMB_TRY(plumb_colsum(&m->dev, &db));
+    }
+    if (!l->dx.data) return PLUMB_OK;
+    const struct plumb_matmul dx = {
+        .struct_bytes = sizeof dx,
+        .M = l->N,
+        .N = l->w->cols,
+        .K = l->w->rows,
+        .a = l->dy,
+        .b = plumb_model_slice(m->weights, l->w),
+        .c = l->dx,
+    };
+    return plumb_matmul(&m->dev, &dx);
+}

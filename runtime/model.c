@@ -1,0 +1,158 @@
+/* A model's flat buffers: layout, filling, lookup. */
+#include "runtime/model.h"
+
+#include <math.h>
+#include <plumb/optim.h>
+#include <plumb/rng.h>
+#include <string.h>
+
+#include "runtime/rope_table.h"
+
+struct plumb_storage plumb_storage_of(const struct plumb_device *dev, enum plumb_dtype compute)
+{
+    if (dev->kind == PLUMB_DEV_REF)
+        return (struct plumb_storage){ PLUMB_F64, PLUMB_F64, PLUMB_F64 };
+    return (struct plumb_storage){ compute, PLUMB_F32, PLUMB_F32 };
+}
+
+static int layout_params(struct plumb_model *m, struct plumb_arena *run)
+{
+    const int64_t capacity = plumb_model_param_capacity(&m->config);
+    void *p;
+    /* Sizes are needed even while counting, so the table itself lives in an arena of its own. */
+    struct plumb_arena table;
+    PLUMB_TRY(plumb_arena_init(&table, "table", (size_t)capacity * sizeof *m->params));
+    int rc = plumb_arena_push(&table, (size_t)capacity * sizeof *m->params, &p);
+    if (!rc) rc = plumb_model_params(&m->config, p, capacity, &m->param_count, &m->elements);
+    void *kept = NULL;
+    if (!rc) rc = plumb_arena_push(run, (size_t)m->param_count * sizeof *m->params, &kept);
+    if (!rc && kept) memcpy(kept, p, (size_t)m->param_count * sizeof *m->params);
+    m->params = kept;
+    if (!kept) m->param_count = 0; /* counting: sizes only */
+    plumb_arena_release(&table);
+    return rc;
+}
+
+int plumb_model_init(struct plumb_model *m, const struct plumb_model_config *config,
+                     const struct plumb_device *dev, enum plumb_dtype compute,
+                     enum plumb_model_kind kind, int64_t max_path, struct plumb_arena *run)
+{
+    *m = (struct plumb_model){ .config = *config,
+                               .dev = *dev,
+                               .batch_invariant = true,
+                               .rope_rows = max_path };
+    m->prec = plumb_storage_of(dev, compute);
+    if (max_path > config->max_positions)
+        return plumb_fail(
+            PLUMB_EINVAL,
+            "sequences of %lld tokens, but the model has %lld positions: lower --max_length",
+            (long long)max_path, (long long)config->max_positions);
+    PLUMB_TRY(layout_params(m, run));
+    PLUMB_TRY(plumb_arena_tensor(run, m->prec.compute, m->elements, &m->weights));
+    m->master = (struct plumb_tensor){ NULL, m->prec.master };
+    m->grad = (struct plumb_tensor){ NULL, m->prec.master };
+    if (m->prec.compute == m->prec.master)
+        m->master = m->weights;
+    else if (kind == PLUMB_MODEL_TRAINED)
+        PLUMB_TRY(plumb_arena_tensor(run, m->prec.master, m->elements, &m->master));
+    if (kind == PLUMB_MODEL_TRAINED)
+        PLUMB_TRY(plumb_arena_tensor(run, m->prec.master, m->elements, &m->grad));
+    if (config->rope != PLUMB_ROPE_NONE) {
+        const int64_t n = max_path * (config->rope_dims / 2);
+        PLUMB_TRY(plumb_arena_tensor(run, m->prec.master, n, &m->rope_cos));
+        PLUMB_TRY(plumb_arena_tensor(run, m->prec.master, n, &m->rope_sin));
+        if (m->rope_cos.data) plumb_rope_table(config, max_path, m->rope_cos, m->rope_sin);
+    }
+    return PLUMB_OK;
+}
+
+/* Host memory on both devices, hence the native code: it converts between any two types. */
+static int cast(int64_t count, struct plumb_tensor from, struct plumb_tensor to)
+{
+    const struct plumb_cast c = { .struct_bytes = sizeof c, .count = count, .x = from, .y = to };
+    return plumb_cast(&plumb_cpu, &c);
+}
+
+int plumb_model_fill(struct plumb_model *m, const void *flat, enum plumb_dtype from)
+{
+    const struct plumb_tensor source = { (void *)(uintptr_t)flat, from };
+    if (!m->master.data) return cast(m->elements, source, m->weights);
+    PLUMB_TRY(cast(m->elements, source, m->master));
+    return plumb_model_refresh(m);
+}
+
+int plumb_model_refresh(struct plumb_model *m)
+{
+    if (!m->master.data || m->master.data == m->weights.data) return PLUMB_OK;
+    return cast(m->elements, m->master, m->weights);
+}
+
+static double initial(const struct plumb_model *m, const struct plumb_param *p,
+                      const struct plumb_rng_key *key, int64_t i, double std)
+{
+    const double resid = std / sqrt(2.0 * (double)m->config.layers);
+    switch (p->role) {
+    case PLUMB_ROLE_NORM1:
+    case PLUMB_ROLE_NORM2:
+    case PLUMB_ROLE_NORMF:
+    case PLUMB_ROLE_QNORM:
+    case PLUMB_ROLE_KNORM: return 1 - m->config.norm_offset;
+    case PLUMB_ROLE_O:
+    case PLUMB_ROLE_DOWN: return resid * plumb_rng_normal(key, (uint64_t)i);
+    default:
+        return p->rows > 1 || p->role == PLUMB_ROLE_SCORE ? std * plumb_rng_normal(key, (uint64_t)i)
+                                                          : 0;
+    }
+}
+
+int plumb_model_random(struct plumb_model *m, uint64_t seed, double std,
+                       struct plumb_arena *scratch)
+{
+    const size_t mark = plumb_arena_mark(scratch);
+    void *flat;
+    PLUMB_TRY(plumb_arena_push(scratch, (size_t)m->elements * sizeof(double), &flat));
+    double *w = flat;
+    memset(w, 0, (size_t)m->elements * sizeof *w);
+    for (int64_t k = 0; k < m->param_count; k++) {
+        const struct plumb_param *p = &m->params[k];
+        const struct plumb_rng_key key = { seed, PLUMB_RNG_INIT, (uint64_t)k };
+        for (int64_t i = 0; i < p->rows * p->cols; i++)
+            w[p->offset + i] = plumb_dtype_round(PLUMB_F32, initial(m, p, &key, i, std));
+    }
+    const int rc = plumb_model_fill(m, w, PLUMB_F64);
+    plumb_arena_reset(scratch, mark);
+    return rc;
+}
+
+int plumb_model_zero_grad(struct plumb_model *m)
+{
+    memset(m->grad.data, 0, (size_t)m->elements * plumb_dtype_bytes(m->grad.dtype));
+    return PLUMB_OK;
+}
+
+const struct plumb_param *plumb_model_find(const struct plumb_model *m, enum plumb_role role,
+                                           int32_t layer)
+{
+    for (int64_t k = 0; k < m->param_count; k++)
+        if (m->params[k].role == role && m->params[k].layer == layer) return &m->params[k];
+    return NULL;
+}
+
+struct plumb_tensor plumb_model_slice(struct plumb_tensor flat, const struct plumb_param *p)
+{
+    if (!p || !flat.data) return (struct plumb_tensor){ NULL, flat.dtype };
+    char *base = flat.data;
+    return (struct plumb_tensor){ base + (size_t)p->offset * plumb_dtype_bytes(flat.dtype),
+                                  flat.dtype };
+}
+
+struct plumb_tensor plumb_model_head(const struct plumb_model *m, struct plumb_tensor flat)
+{
+    const enum plumb_role role = m->config.tied ? PLUMB_ROLE_EMBED : PLUMB_ROLE_HEAD;
+    return plumb_model_slice(flat, plumb_model_find(m, role, -1));
+}
+
+struct plumb_tensor plumb_model_head_bias(const struct plumb_model *m, struct plumb_tensor flat)
+{
+    return plumb_model_slice(flat, plumb_model_find(m, PLUMB_ROLE_HEAD_BIAS, -1));
+}

@@ -1,0 +1,77 @@
+/* The optimizer step: norm, clip, AdamW, weights in the compute dtype. */
+#include "runtime/optimizer.h"
+
+#include <plumb/optim.h>
+#include <string.h>
+
+int plumb_optimizer_init(struct plumb_optimizer *o, const struct plumb_model *m,
+                         struct plumb_arena *run)
+{
+    *o = (struct plumb_optimizer){ 0 };
+    PLUMB_TRY(plumb_arena_tensor(run, m->prec.master, m->elements, &o->m));
+    PLUMB_TRY(plumb_arena_tensor(run, m->prec.master, m->elements, &o->v));
+    void *decay;
+    const size_t runs = (size_t)((m->elements + 31) / 32);
+    PLUMB_TRY(plumb_arena_push(run, runs, &decay));
+    const struct plumb_gradnorm g = { .struct_bytes = sizeof g, .count = m->elements };
+    PLUMB_TRY(plumb_arena_push(run, plumb_gradnorm_workspace(&m->dev, &g), &o->work.data));
+    o->work.dtype = m->prec.master;
+    o->decay = decay;
+    if (!decay) return PLUMB_OK;
+    memset(o->m.data, 0, (size_t)m->elements * plumb_dtype_bytes(m->prec.master));
+    memset(o->v.data, 0, (size_t)m->elements * plumb_dtype_bytes(m->prec.master));
+    memset(decay, 0, runs);
+    for (int64_t k = 0; k < m->param_count; k++) {
+        const struct plumb_param *p = &m->params[k];
+        const int64_t first = p->offset / 32, last = (p->offset + p->rows * p->cols + 31) / 32;
+        if (p->decay) memset(o->decay + first, 1, (size_t)(last - first));
+    }
+    return PLUMB_OK;
+}
+
+/* The parameter that owns element i of a flat buffer. */
+static const struct plumb_param *owner(const struct plumb_model *m, int64_t i)
+{
+    for (int64_t k = m->param_count - 1; k > 0; k--)
+        if (m->params[k].offset <= i) return &m->params[k];
+    return &m->params[0];
+}
+
+int plumb_optimizer_step(struct plumb_optimizer *o, struct plumb_model *m, int64_t step, double lr,
+                         double *norm)
+{
+    int64_t bad = -1;
+    const struct plumb_gradnorm g = { .struct_bytes = sizeof g,
+                                      .count = m->elements,
+                                      .x = m->grad,
+                                      .norm = norm,
+                                      .first_bad = &bad,
+                                      .work = o->work };
+    PLUMB_TRY(plumb_gradnorm(&m->dev, &g));
+    if (bad >= 0) {
+        const struct plumb_param *p = owner(m, bad);
+        return plumb_fail(
+            PLUMB_ENUM, "step %lld: the gradient of %s (layer %d) is not finite at element %lld",
+            (long long)step, plumb_role_name(p->role), (int)p->layer, (long long)(bad - p->offset));
+    }
+    const bool copies = m->weights.data != m->master.data;
+    const struct plumb_adamw a = {
+        .struct_bytes = sizeof a,
+        .count = m->elements,
+        .grad = m->grad,
+        .m = o->m,
+        .v = o->v,
+        .w = m->master,
+        .copy = { copies ? m->weights.data : NULL, m->weights.dtype },
+        .decay = o->decay,
+        .lr = lr,
+        .beta1 = o->beta1,
+        .beta2 = o->beta2,
+        .eps = o->eps,
+        .weight_decay = o->weight_decay,
+        .grad_scale = plumb_clip_factor(*norm, o->max_grad_norm),
+        .step = step,
+        .seed = o->seed,
+    };
+    return plumb_adamw(&m->dev, &a);
+}
