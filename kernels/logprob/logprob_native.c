@@ -15,8 +15,9 @@ PLUMB_CPU_DECLARE(plumb_logprob_scatter_cpu, plumb_logprob_panel);
 struct chunk {
     struct plumb_logprob a; /* the caller's, with lse and entropy always somewhere */
     struct plumb_logprob_plan plan;
-    bool kept;          /* all slices lie in the tile */
-    int64_t first, end; /* pairs */
+    bool kept;                             /* all slices lie in the tile */
+    const struct plumb_logprob_layout *at; /* of this kind of chunk */
+    int64_t first, end;                    /* pairs */
     int64_t rows;
     char *scratch;
     struct plumb_logprob_run *run;
@@ -58,13 +59,13 @@ static void begin(struct chunk *c, const struct plumb_logprob *a)
 static int64_t take(struct chunk *c, int64_t from, int64_t end, bool kept)
 {
     c->kept = kept;
+    c->at = kept ? &c->plan.kept : &c->plan.streamed;
     c->first = from;
-    const int64_t most = kept ? c->plan.kept : c->plan.streamed;
-    c->end = plumb_logprob_runs(&c->a, from, end, c->run, most, &c->rows);
+    c->end = plumb_logprob_runs(&c->a, from, end, c->run, c->at->rows, &c->rows);
     const struct plumb_logprob_panel p = { .op = &c->a,
                                            .rows = c->rows,
                                            .run = c->run,
-                                           .x = c->scratch + c->plan.x };
+                                           .x = c->scratch + c->at->x };
     PLUMB_CPU_CALL(plumb_logprob_gather_cpu, &p);
     return c->end;
 }
@@ -72,7 +73,7 @@ static int64_t take(struct chunk *c, int64_t from, int64_t end, bool kept)
 static struct plumb_logprob_slice slice_at(const struct chunk *c, int64_t from)
 {
     const struct plumb_logprob_plan *p = &c->plan;
-    float *z = (float *)(void *)(c->scratch + p->z);
+    float *z = (float *)(void *)(c->scratch + c->at->z);
     return (struct plumb_logprob_slice){ .op = &c->a,
                                          .rows = c->rows,
                                          .from = from,
@@ -81,7 +82,7 @@ static struct plumb_logprob_slice slice_at(const struct chunk *c, int64_t from)
                                          .z = c->kept ? z + from * c->rows : z,
                                          .stat = c->stat,
                                          .grad = c->grad,
-                                         .dz = { c->scratch + p->dz, c->a.x.dtype },
+                                         .dz = { c->scratch + c->at->dz, c->a.x.dtype },
                                          .dz_stride = p->dz_stride };
 }
 
@@ -93,7 +94,7 @@ static int make_logits(const struct chunk *c, const struct plumb_logprob_slice *
                               .M = s->rows,
                               .N = s->width,
                               .K = a->H,
-                              .a = { c->scratch + c->plan.x, a->x.dtype },
+                              .a = { c->scratch + c->at->x, a->x.dtype },
                               .trans_b = true,
                               .b = { row_of(&a->w, s->from, a->H), a->w.dtype },
                               .c = { s->z, PLUMB_F32 },
@@ -113,7 +114,7 @@ static int multiply_back(const struct chunk *c, const struct plumb_logprob_slice
                                        .a = s->dz,
                                        .lda = s->dz_stride,
                                        .b = { row_of(&a->w, s->from, a->H), a->w.dtype },
-                                       .c = { c->scratch + c->plan.dx, PLUMB_F32 },
+                                       .c = { c->scratch + c->at->dx, PLUMB_F32 },
                                        .accumulate = s->from > 0 };
     struct plumb_matmul to_w = { .struct_bytes = sizeof to_w,
                                  .M = s->width,
@@ -122,7 +123,7 @@ static int multiply_back(const struct chunk *c, const struct plumb_logprob_slice
                                  .a = s->dz,
                                  .lda = s->dz_stride,
                                  .trans_a = true,
-                                 .b = { c->scratch + c->plan.x, a->x.dtype },
+                                 .b = { c->scratch + c->at->x, a->x.dtype },
                                  .accumulate = true };
     if (a->dx.data) PLUMB_TRY(plumb_matmul(&plumb_cpu, &to_x));
     if (!a->dw.data) return PLUMB_OK;
@@ -208,7 +209,7 @@ static int backward(const struct chunk *c)
     const struct plumb_logprob_panel p = { .op = &c->a,
                                            .rows = c->rows,
                                            .run = c->run,
-                                           .dx = (float *)(void *)(c->scratch + c->plan.dx) };
+                                           .dx = (float *)(void *)(c->scratch + c->at->dx) };
     if (c->a.dx.data) PLUMB_CPU_CALL(plumb_logprob_scatter_cpu, &p);
     return PLUMB_OK;
 }
@@ -262,11 +263,11 @@ static int64_t last_group(const struct chunk *c, int64_t g, bool *kept)
     int64_t sum = 0, rows;
     for (int64_t k = g; k < c->a.groups; k++) {
         plumb_logprob_runs(&c->a, c->a.group[k], c->a.group[k + 1], NULL, c->a.M, &rows);
-        const bool fits = rows <= c->plan.kept;
+        const bool fits = rows <= c->plan.kept.rows;
         if (k == g) *kept = fits;
         if (fits != *kept) return k;
         sum += rows;
-        if (k > g && sum > (*kept ? c->plan.kept : c->plan.streamed)) return k;
+        if (k > g && sum > (*kept ? c->plan.kept.rows : c->plan.streamed.rows)) return k;
     }
     return c->a.groups;
 }

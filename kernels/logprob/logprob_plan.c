@@ -25,32 +25,40 @@ static size_t reserve(size_t *at, int64_t count, size_t bytes)
     return here;
 }
 
+/* Buffers of a chunk of `rows` rows and `columns` logits each, from `at` on; returns their end. */
+static size_t lay_out(struct plumb_logprob_layout *l, const struct plumb_logprob *a,
+                      const struct plumb_logprob_plan *p, int64_t columns, size_t at)
+{
+    const size_t in = plumb_dtype_bytes(a->x.dtype);
+    l->z = reserve(&at, l->rows * columns, sizeof(float));
+    l->dz = reserve(&at, l->rows * p->dz_stride, in);
+    l->x = reserve(&at, l->rows * a->H, in);
+    l->dx = reserve(&at, l->rows * a->H, sizeof(float));
+    return at;
+}
+
 struct plumb_logprob_plan plumb_logprob_plan(const struct plumb_logprob *a)
 {
     struct plumb_logprob_plan p = { .vocab = a->valid_vocab ? a->valid_vocab : a->V };
-    const int64_t in = (int64_t)plumb_dtype_bytes(a->x.dtype), H = a->H;
+    const int64_t in = (int64_t)plumb_dtype_bytes(a->x.dtype);
     p.slice = least(p.vocab, PLUMB_LOGPROB_SLICE);
     p.dz_stride = p.slice + PAD;
-    const int64_t beside = p.dz_stride * in + H * (in + 4); /* bytes of a row in dz, x and dx */
-    const int64_t kept = TILE_BYTES / (4 * p.vocab) / ROW_STEP * ROW_STEP;
-    p.kept = clamp(kept, LEAST_KEPT, MOST_KEPT);
-    const int64_t all = p.kept * (4 * p.vocab + beside), row = 4 * p.slice + beside;
-    p.streamed = clamp(all / row / ROW_STEP * ROW_STEP, p.kept, MOST_STREAMED);
-    p.kept = least(p.kept, a->M);
-    p.streamed = least(p.streamed, a->M);
+    const int64_t beside = p.dz_stride * in + a->H * (in + 4); /* bytes of a row in dz, x and dx */
+    const int64_t fit = TILE_BYTES / (4 * p.vocab) / ROW_STEP * ROW_STEP;
+    const int64_t kept = clamp(fit, LEAST_KEPT, MOST_KEPT);
+    const int64_t all = kept * (4 * p.vocab + beside), row = 4 * p.slice + beside;
+    p.kept.rows = least(kept, a->M);
+    p.streamed.rows = least(clamp(all / row / ROW_STEP * ROW_STEP, kept, MOST_STREAMED), a->M);
 
     size_t at = 0;
-    const int64_t tile = p.kept * p.vocab, slice = p.streamed * p.slice;
-    p.z = reserve(&at, tile > slice ? tile : slice, sizeof(float));
-    p.dz = reserve(&at, p.streamed * p.dz_stride, (size_t)in);
-    p.x = reserve(&at, p.streamed * H, (size_t)in);
-    p.dx = reserve(&at, p.streamed * H, sizeof(float));
-    p.runs = reserve(&at, p.streamed, sizeof(struct plumb_logprob_run));
-    p.stats = reserve(&at, p.streamed, sizeof(struct plumb_logprob_stat));
-    p.grads = reserve(&at, p.streamed, sizeof(struct plumb_logprob_grad));
     p.lse = reserve(&at, a->M, sizeof(float));
     p.entropy = reserve(&at, a->M, sizeof(float));
-    p.bytes = at + ALIGN; /* the caller's block may start anywhere */
+    p.runs = reserve(&at, p.streamed.rows, sizeof(struct plumb_logprob_run));
+    p.stats = reserve(&at, p.streamed.rows, sizeof(struct plumb_logprob_stat));
+    p.grads = reserve(&at, p.streamed.rows, sizeof(struct plumb_logprob_grad));
+    const size_t one = lay_out(&p.kept, a, &p, p.vocab, at);
+    const size_t other = lay_out(&p.streamed, a, &p, p.slice, at);
+    p.bytes = (one > other ? one : other) + ALIGN; /* the caller's block may start anywhere */
     return p;
 }
 

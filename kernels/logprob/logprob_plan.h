@@ -35,14 +35,21 @@ struct plumb_logprob_grad {
     float lse, entropy, along_p, dentropy, uniform;
 };
 
+/* A kind of chunk: most rows, and where its buffers lie in scratch. */
+struct plumb_logprob_layout {
+    int64_t rows;
+    size_t z;     /* f32 logits: all slices one after the other, or one */
+    size_t dz;    /* of one slice, dtype of x */
+    size_t x, dx; /* (rows,H): gathered x, and f32 */
+};
+
 struct plumb_logprob_plan {
     int64_t vocab;             /* valid columns */
     int64_t slice;             /* columns of a slice but the last */
-    int64_t kept, streamed;    /* most rows of a chunk of either kind */
     int64_t dz_stride;         /* elements between rows of dz */
-    size_t z, dz, x, dx;       /* offsets into scratch: f32 logits, dz, gathered x, f32 dx */
-    size_t runs, stats, grads; /* one per row of a chunk */
     size_t lse, entropy;       /* (M) each, for what backward reads and the caller does not store */
+    size_t runs, stats, grads; /* one per row of a chunk */
+    struct plumb_logprob_layout kept, streamed;
     size_t bytes;
 };
 
