@@ -8,9 +8,13 @@
 #include "io/dataset.h"
 #include "io/fake_text.h"
 #include "io/json.h"
+#include "io/jsonl.h"
+#include "io/tokenizer.h"
 #include "tests/shared.h"
 
-static char made[] = "/tmp/plumb-golden-XXXXXX";
+#define PAIRS "data/preference/llms-from-scratch/instruction-data-with-preference.json"
+
+static char made[64];
 static const char *const made_path[] = { made };
 
 static cJSON *load(const char *name)
@@ -49,13 +53,15 @@ static void compare(const cJSON *golden, const struct plumb_dataset *set, const 
         cJSON_ArrayForEach(example, cJSON_GetObjectItem(batch, "examples"))
         {
             cr_assert_eq(set->get(set->self, n++, &e), PLUMB_OK, "%s", plumb_errmsg());
-            if (set->type != PLUMB_DATA_LANGUAGE_MODELING)
+            if (cJSON_GetObjectItem(example, "prompt_ids"))
                 expect_ids(example, "prompt_ids", &e.prompt);
             expect_ids(example, first, &e.completion[0]);
+            const cJSON *label = cJSON_GetObjectItem(example, "label");
+            if (label) cr_assert_eq(e.label, cJSON_IsTrue(label));
             if (second) expect_ids(example, second, &e.completion[1]);
         }
     }
-    cr_assert(n > 0);
+    cr_assert(n > 0 && n == set->count);
     fprintf(stderr, "%d golden examples\n", (int)n);
 }
 
@@ -76,39 +82,161 @@ static void add_cut(cJSON *row, const char *key, const char *value, size_t n)
     cJSON_AddStringToObject(row, key, text);
 }
 
-Test(dataset_golden, pairs_of_the_character_tokenizer_are_trls)
+/* A row of a golden's data becomes a row of its trainer's dataset. */
+typedef void make_row(const cJSON *from, int number, cJSON *to);
+
+/* Opens a dataset made of the golden's rows. */
+static void open_rows(const cJSON *golden, const cJSON *data, make_row *make,
+                      const struct plumb_text *text, enum plumb_dataset_use use,
+                      struct plumb_dataset *set)
 {
-    cJSON *golden = load("golden/train/dpo-sigmoid-tiny-qwen2.json");
-    cJSON *data = load("data/preference/llms-from-scratch/instruction-data-with-preference.json");
-    if (!golden || !data) return;
+    snprintf(made, sizeof made, "/tmp/plumb-golden-XXXXXX");
     const int fd = mkstemp(made);
     FILE *f = fdopen(fd, "w");
+    cr_assert_not_null(f);
     const cJSON *number;
     cJSON_ArrayForEach(number, cJSON_GetObjectItem(cJSON_GetObjectItem(golden, "data"), "rows"))
     {
-        const cJSON *from = cJSON_GetArrayItem(data, (int)number->valuedouble);
         cJSON *row = cJSON_CreateObject();
-        add_cut(row, "prompt", field(from, "instruction"), 24);
-        add_cut(row, "chosen", field(from, "chosen"), 36);
-        add_cut(row, "rejected", field(from, "rejected"), 28);
+        make(cJSON_GetArrayItem(data, number->valueint), number->valueint, row);
         char *line = cJSON_PrintUnformatted(row);
         fprintf(f, "%s\n", line);
         free(line);
         cJSON_Delete(row);
     }
     fclose(f);
-    struct fake_text fake = { .bos = true };
-    const struct plumb_text text = fake_text(&fake);
     const struct plumb_dataset_options o = { .paths = made_path,
                                              .path_count = 1,
-                                             .text = &text,
-                                             .use = PLUMB_USE_PREFERENCE,
+                                             .text = text,
+                                             .use = use,
                                              .max_length = max_length(golden) };
+    cr_assert_eq(plumb_dataset_open(&o, set), PLUMB_OK, "%s", plumb_errmsg());
+    unlink(made);
+}
+
+static void cut_pair(const cJSON *from, int number, cJSON *to)
+{
+    (void)number;
+    add_cut(to, "prompt", field(from, "instruction"), 24);
+    add_cut(to, "chosen", field(from, "chosen"), 36);
+    add_cut(to, "rejected", field(from, "rejected"), 28);
+}
+
+Test(dataset_golden, pairs_of_the_character_tokenizer_are_trls)
+{
+    cJSON *golden = load("golden/train/dpo-sigmoid-tiny-qwen2.json"), *data = load(PAIRS);
+    if (!golden || !data) return;
+    struct fake_text fake = { .bos = true };
+    const struct plumb_text text = fake_text(&fake);
     struct plumb_dataset set;
-    cr_assert_eq(plumb_dataset_open(&o, &set), PLUMB_OK, "%s", plumb_errmsg());
+    open_rows(golden, data, cut_pair, &text, PLUMB_USE_PREFERENCE, &set);
     compare(golden, &set, "chosen_ids", "rejected_ids");
     plumb_dataset_release(&set);
-    unlink(made);
     cJSON_Delete(golden);
     cJSON_Delete(data);
+}
+
+static void add_instruction(const cJSON *from, cJSON *to)
+{
+    char prompt[4096];
+    const char *input = field(from, "input");
+    snprintf(prompt, sizeof prompt, "### Instruction:\n%s\n\n%s%s%s### Response:\n",
+             field(from, "instruction"), *input ? "### Input:\n" : "", input, *input ? "\n\n" : "");
+    cJSON_AddStringToObject(to, "prompt", prompt);
+}
+
+static void instruction_pair(const cJSON *from, int number, cJSON *to)
+{
+    (void)number;
+    add_instruction(from, to);
+    cJSON_AddStringToObject(to, "chosen", field(from, "chosen"));
+    cJSON_AddStringToObject(to, "rejected", field(from, "rejected"));
+}
+
+static void instruction_answer(const cJSON *from, int number, cJSON *to)
+{
+    (void)number;
+    add_instruction(from, to);
+    cJSON_AddStringToObject(to, "completion", field(from, "output"));
+}
+
+static void instruction_label(const cJSON *from, int number, cJSON *to)
+{
+    const bool good = number % 5 == 0 || number % 5 == 2 || number % 5 == 3;
+    add_instruction(from, to);
+    cJSON_AddStringToObject(to, "completion", field(from, good ? "chosen" : "rejected"));
+    cJSON_AddBoolToObject(to, "label", good);
+}
+
+static void story(const cJSON *from, int number, cJSON *to)
+{
+    (void)number;
+    cJSON_AddStringToObject(to, "text", field(from, "text"));
+}
+
+static void transcripts(const cJSON *from, int number, cJSON *to)
+{
+    (void)number;
+    cJSON_AddStringToObject(to, "chosen", field(from, "chosen"));
+    cJSON_AddStringToObject(to, "rejected", field(from, "rejected"));
+}
+
+/* All rows of a JSONL or JSON file as one array. */
+static cJSON *load_rows(const char *name)
+{
+    char path[512];
+    struct plumb_jsonl r;
+    struct plumb_jsonl_row row;
+    bool found;
+    if (!shared_path(path, sizeof path, name)) return NULL;
+    cJSON *rows = cJSON_CreateArray();
+    cr_assert_eq(plumb_jsonl_open(&r, path, 0), PLUMB_OK, "%s", plumb_errmsg());
+    while (plumb_jsonl_next(&r, &row, &found) == PLUMB_OK && found && row.index < 1100) {
+        cJSON *one;
+        cr_assert_eq(plumb_json_parse_at(row.text, row.n, path, row.line, &one), PLUMB_OK, "%s",
+                     plumb_errmsg());
+        cJSON_AddItemToArray(rows, one);
+    }
+    plumb_jsonl_release(&r);
+    return rows;
+}
+
+Test(dataset_golden, rows_of_the_trained_tokenizer_are_trls)
+{
+    static const struct {
+        const char *golden, *data;
+        make_row *make;
+        enum plumb_dataset_use use;
+        enum plumb_dataset_type type;
+        const char *first, *second;
+    } cases[] = {
+        { "golden/train/sft-text.json", "data/text/tinystories/tinystories.jsonl.gz", story,
+          PLUMB_USE_SFT, PLUMB_DATA_LANGUAGE_MODELING, "completion_ids", NULL },
+        { "golden/train/sft-prompt-completion.json",
+          "data/preference/llms-from-scratch/instruction-data.json", instruction_answer,
+          PLUMB_USE_SFT, PLUMB_DATA_PROMPT_COMPLETION, "completion_ids", NULL },
+        { "golden/train/dpo-sigmoid.json", PAIRS, instruction_pair, PLUMB_USE_PREFERENCE,
+          PLUMB_DATA_PREFERENCE, "chosen_ids", "rejected_ids" },
+        { "golden/train/kto.json", PAIRS, instruction_label, PLUMB_USE_UNPAIRED,
+          PLUMB_DATA_UNPAIRED, "completion_ids", NULL },
+        { "golden/train/reward-model.json", "data/preference/hh-rlhf/helpful-base.test.jsonl.gz",
+          transcripts, PLUMB_USE_REWARD, PLUMB_DATA_PREFERENCE, "chosen_ids", "rejected_ids" },
+    };
+    char folder[512];
+    struct plumb_text text;
+    if (!shared_path(folder, sizeof folder, "data/models/stories260K/hf")) return;
+    cr_assert_eq(plumb_tokenizer_open(&text, folder), PLUMB_OK, "%s", plumb_errmsg());
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cJSON *golden = load(cases[i].golden), *data = load_rows(cases[i].data);
+        struct plumb_dataset set;
+        if (!golden || !data) continue;
+        fprintf(stderr, "%s: ", cases[i].golden);
+        open_rows(golden, data, cases[i].make, &text, cases[i].use, &set);
+        cr_assert_eq(set.type, cases[i].type);
+        compare(golden, &set, cases[i].first, cases[i].second);
+        plumb_dataset_release(&set);
+        cJSON_Delete(golden);
+        cJSON_Delete(data);
+    }
+    plumb_tokenizer_release(&text);
 }
