@@ -17,10 +17,10 @@ struct plumb_hf_model {
     char *dir;          /* where tokenizer files are copied from, NULL without */
 };
 
-/* Opens a folder and matches its tensors with the config: a missing tensor or a wrong shape is an
- * error that names it, an unused tensor a warning. Reads no weights. `num_labels` > 0 asks for a
- * score head of so many rows whatever the folder holds (a reward model from a language model);
- * 0 takes the folder as it is. */
+/* Opens a folder, or a GGUF file (its name ends in .gguf), and matches its tensors with the config:
+ * a missing tensor or a wrong shape is an error that names it, an unused tensor a warning. Reads no
+ * weights. `num_labels` > 0 asks for a score head of so many rows whatever the folder holds (a
+ * reward model from a language model); 0 takes the folder as it is. */
 int plumb_hf_model_open(struct plumb_hf_model *m, const char *dir, int64_t num_labels);
 /* The same for weights of another format, under Hugging Face's names and layouts; takes over both,
  * also on failure. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/gguf_model.h"
 #include "io/tok.h"
 #include "io/utf8.h"
 
@@ -218,6 +219,7 @@ int plumb_tokenizer_open(struct plumb_text *text, const char *path)
     struct plumb_tok *t = NULL;
     struct plumb_tok_names names;
     *text = (struct plumb_text){ 0 };
+    if (plumb_gguf_is(path)) return plumb_gguf_tokenizer(path, text);
     PLUMB_TRYG(tok_new(&t));
     PLUMB_TRYG(plumb_tok_read(t, path, &names));
     PLUMB_TRYG(finish(t, &names, text));

@@ -18,9 +18,10 @@
 #define PLUMB_TEXT_LIMIT ((size_t)1 << 30)
 
 /* Opens a folder (tokenizer.json, tokenizer.json.gz, or vocab.json / encoder.json with merges.txt /
- * vocab.bpe) or a tokenizer.json file; tokenizer_config.json and special_tokens_map.json beside it
- * name BOS, EOS, PAD and UNK and may add tokens. As in transformers 5, add_bos_token and
- * add_eos_token count only where there is no tokenizer.json. */
+ * vocab.bpe), a tokenizer.json file or a GGUF file (its name ends in .gguf); tokenizer_config.json
+ * and special_tokens_map.json beside a tokenizer.json name BOS, EOS, PAD and UNK and may add
+ * tokens. As in transformers 5, add_bos_token and add_eos_token count only where there is no
+ * tokenizer.json (in a GGUF file they do). */
 int plumb_tokenizer_open(struct plumb_text *t, const char *path);
 
 /* A vocabulary as GGUF files hold it. All arrays are copied. */

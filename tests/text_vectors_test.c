@@ -232,6 +232,19 @@ Test(text_vectors, gpt2_vocabulary_and_merges_give_the_ids_of_four_projects)
     plumb_tokenizer_release(&t);
 }
 
+Test(text_vectors, gguf_files_give_the_ids_of_llama_cpp)
+{
+    struct plumb_text t;
+    if (!open_shared(&t, "tokenizers/llama.cpp-vocab/ggml-vocab-gpt-2.gguf")) return;
+    cr_expect(t.vocab_size == 50257 && t.eos_id == 50256 && !t.add_bos);
+    replay_llama_cpp(&t, "gpt-2.gguf", "gpt-2");
+    plumb_tokenizer_release(&t);
+    if (!open_shared(&t, "tokenizers/llama.cpp-vocab/ggml-vocab-phi-3.gguf")) return;
+    cr_expect(t.vocab_size == 32064 && t.bos_id == 1 && t.eos_id == 32000 && t.add_bos);
+    replay_llama_cpp(&t, "phi-3.gguf", "phi-3");
+    plumb_tokenizer_release(&t);
+}
+
 Test(text_vectors, qwen3_tokenizer_gives_the_ids_of_two_projects)
 {
     struct plumb_text t;
