@@ -22,9 +22,10 @@ release asan:
 	cmake --build --preset $@ -j $(JOBS)
 
 test: packages
-	@$(MAKE) --no-print-directory release asan
-	ctest --preset asan -j $(JOBS)
+	@$(MAKE) --no-print-directory release
 	ctest --preset release -j $(JOBS)
+	@$(MAKE) --no-print-directory asan
+	ctest --preset asan -j $(JOBS)
 
 demo bench: packages
 	@$(MAKE) --no-print-directory release

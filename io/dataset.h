@@ -25,7 +25,7 @@ struct plumb_dataset_options {
     int64_t max_length; /* tokens of prompt + completion; 0 = no limit; prompt-only is never cut */
     bool keep_end;      /* truncation_mode keep_end: SFT only; others fail with PLUMB_ENOTSUP */
     bool train_on_prompt; /* completion_only_loss = False: prompt-completion as language modeling */
-    bool skip_bad_rows; /* count and pass over bad rows instead of stopping at the first */
+    bool skip_bad_rows;   /* count and pass over bad rows instead of stopping at the first */
 };
 
 #define PLUMB_DATASET_MESSAGES 5

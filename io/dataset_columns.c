@@ -184,9 +184,11 @@ static int check_choice(const struct plumb_dataset_self *d, const struct plumb_r
                           "tokenised columns (\"..._ids\") need none",
                           s->path, s->line, d->used_names);
     if (refs && refs != (C(REF_CHOSEN) | C(REF_REJECTED)))
-        return plumb_column_fault(
-            d, s, refs & C(REF_CHOSEN) ? PLUMB_COL_REF_CHOSEN : PLUMB_COL_REF_REJECTED,
-            "stands alone: ref_chosen_logps and ref_rejected_logps go together");
+        return plumb_fail(PLUMB_EINVAL,
+                          "%s:%" PRId64 ": column \"%s\" stands alone: ref_chosen_logps and "
+                          "ref_rejected_logps go together",
+                          s->path, s->line,
+                          refs & C(REF_CHOSEN) ? "ref_chosen_logps" : "ref_rejected_logps");
     if (d->o.keep_end && !(d->layout->uses & U(SFT)))
         return plumb_fail(PLUMB_ENOTSUP,
                           "truncation_mode keep_end is for SFT only, not for %s data: use "

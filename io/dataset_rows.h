@@ -81,7 +81,8 @@ struct plumb_row_source {
     const cJSON *column[PLUMB_COLUMNS]; /* NULL = not used */
 };
 
-/* Takes the layout from the first row, an object. Fails as plumb_dataset_open says. */
+/* Takes the layout from the first row, an object. Fails with PLUMB_EINVAL or PLUMB_ENOTSUP, which
+ * no run passes over. */
 int plumb_columns_choose(struct plumb_dataset_self *d, const struct plumb_row_source *s,
                          const cJSON *row);
 /* Fills s->column with the used columns of a row. Fails with PLUMB_EFORMAT on one that is missing,

@@ -374,6 +374,11 @@ Test(dataset, columns_that_make_no_type_say_what_is_wanted)
     expect_fault(PLUMB_ENOTSUP,
                  "{\"chosen\": [{\"role\": \"user\", \"content\": \"x\"}], \"rejected\": []}",
                  "column \"chosen\" is a conversation");
+    options.skip_bad_rows = true; /* what the columns are cannot be passed over */
+    expect_fault(PLUMB_EINVAL,
+                 "{\"chosen\": \"a\", \"rejected\": \"b\", \"ref_chosen_logps\": 1}\n"
+                 "{\"chosen\": \"a\", \"rejected\": \"b\", \"ref_chosen_logps\": 1}",
+                 "column \"ref_chosen_logps\" stands alone");
     options.use = PLUMB_USE_SFT;
     expect_fault(PLUMB_ENOTSUP, "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}",
                  "column \"messages\" is a conversation");

@@ -53,9 +53,11 @@ static inline int fake_decode(void *self, const int32_t *id, int64_t count, bool
 {
     *out = calloc((size_t)count + 1, 5);
     if (!*out) return plumb_fail(PLUMB_EMEM, "no memory");
-    for (int64_t i = 0; i < count; i++)
-        if (id[i] > 2 || !skip_special)
-            memcpy(*out + strlen(*out), fake_piece(self, id[i]), strlen(fake_piece(self, id[i])));
+    for (int64_t i = 0; i < count; i++) {
+        const char *piece = fake_piece(self, id[i]);
+        if (piece && (id[i] > 2 || !skip_special))
+            memcpy(*out + strlen(*out), piece, strlen(piece));
+    }
     *n = strlen(*out);
     return PLUMB_OK;
 }

@@ -238,6 +238,26 @@ int plumb_dir_make(const char *path)
     return rc;
 }
 
+/* Two names change places: at once, or by way of a third where the file system cannot. */
+static int exchange(const char *a, const char *b)
+{
+    if (renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0) return 0;
+    if (errno != EINVAL && errno != ENOSYS) return -1;
+    char *aside = joined(a, ".old");
+    const bool done = aside && rename(b, aside) == 0 && rename(a, b) == 0 && rename(aside, a) == 0;
+    free(aside);
+    return done ? 0 : -1;
+}
+
+int plumb_dir_replace(const char *from, const char *to)
+{
+    if ((plumb_file_exists(to) ? exchange(from, to) : rename(from, to)) != 0)
+        return plumb_fail(PLUMB_EIO, "could not rename \"%s\" to \"%s\": %s", from, to,
+                          strerror(errno));
+    sync_parent(to);
+    return PLUMB_OK;
+}
+
 bool plumb_file_exists(const char *path)
 {
     struct stat st;

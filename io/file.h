@@ -34,6 +34,9 @@ void plumb_writer_abort(struct plumb_writer *w); /* takes a zeroed one */
 int plumb_file_write(const char *path, const void *data, size_t n);
 int plumb_file_copy(const char *from, const char *to); /* whole or not at all */
 int plumb_dir_make(const char *path);                  /* mkdir -p */
+/* Gives folder `from` the name `to`, durably. Where `to` exists, the two change names, in one step
+ * where the file system can (else `to` is missing for a moment); `from` is then the older one. */
+int plumb_dir_replace(const char *from, const char *to);
 bool plumb_file_exists(const char *path);              /* anything: file, folder, device */
 int plumb_path_join(char *out, size_t n, const char *dir,
                     const char *name); /* fails when too long */

@@ -8,6 +8,14 @@
 
 static struct program p;
 
+/* A temporary file with this text; the caller removes it. */
+static void make_file(char *path, const char *text)
+{
+    const int fd = mkstemp(path);
+    const ssize_t n = (ssize_t)strlen(text);
+    cr_assert(fd >= 0 && write(fd, text, (size_t)n) == n && close(fd) == 0);
+}
+
 Test(cli, help_and_version_succeed_and_name_every_command)
 {
     static const char *const commands[] = {
@@ -40,7 +48,10 @@ Test(cli, wrong_usage_is_exit_code_2_and_says_what_is_wrong)
     PROGRAM_RUN(&p, "losses", "more");
     cr_expect(p.code == 2 && strstr(p.err, "unexpected argument \"more\""), "%s", p.err);
     PROGRAM_RUN(&p, "inspect", "--datasett", "x");
-    cr_expect(p.code == 2 && strstr(p.err, "unknown option --datasett"), "%s", p.err);
+    cr_expect_eq(p.code, 2);
+    cr_expect(strstr(p.err, "unknown option --datasett: did you mean dataset?"), "%s", p.err);
+    PROGRAM_RUN(&p, "inspect", "--rows", "-1");
+    cr_expect(p.code == 2 && strstr(p.err, "--rows -1 is out of bounds, want in [0,"), "%s", p.err);
 }
 
 Test(cli, failures_are_exit_code_1_and_name_the_file)
@@ -75,9 +86,7 @@ Test(cli, inspect_shows_which_tokens_of_a_dataset_are_trained_on)
         "{\"prompt_ids\": [5, 6], \"chosen_ids\": [7, 8, 9], \"rejected_ids\": [7, 9, 8]}\n"
         "{\"prompt_ids\": [4], \"chosen_ids\": [10], \"rejected_ids\": [11]}\n";
     char path[] = "/tmp/plumb_rows_XXXXXX";
-    const int fd = mkstemp(path);
-    cr_assert(fd >= 0 && write(fd, rows, sizeof rows - 1) == (ssize_t)sizeof rows - 1);
-    close(fd);
+    make_file(path, rows);
     PROGRAM_RUN(&p, "inspect", "--dataset", path, "--trainer", "dpo", "--max_length", "4",
                 "--rows=1");
     cr_expect_eq(p.code, 0, "%s", p.err);
@@ -88,6 +97,27 @@ Test(cli, inspect_shows_which_tokens_of_a_dataset_are_trained_on)
     cr_expect_eq(p.code, 1);
     cr_expect(strstr(p.err, path) && strstr(p.err, "do not fit"), "%s", p.err);
     remove(path);
+}
+
+Test(cli, options_come_from_yaml_and_the_command_line_wins)
+{
+    char yaml[] = "/tmp/plumb_yaml_XXXXXX", rows[] = "/tmp/plumb_rows_XXXXXX", text[256];
+    make_file(rows, "{\"input_ids\": [5, 6, 7]}\n{\"input_ids\": [8, 9]}\n");
+    snprintf(text, sizeof text, "# a comment\ndataset: %s\nrows: 1\ntrainer: sft\n", rows);
+    make_file(yaml, text);
+    PROGRAM_RUN(&p, "inspect", "--config", yaml);
+    cr_expect(p.code == 0 && strstr(p.out, "example 0"), "%s%s", p.out, p.err);
+    cr_expect_null(strstr(p.out, "example 1"));
+    PROGRAM_RUN(&p, "inspect", "--config", yaml, "--rows", "2");
+    cr_expect(p.code == 0 && strstr(p.out, "example 1"), "%s%s", p.out, p.err);
+    remove(yaml);
+    char faulty[] = "/tmp/plumb_yaml_XXXXXX";
+    make_file(faulty, "rows: 1\ntrianer: sft\n");
+    PROGRAM_RUN(&p, "inspect", "--config", faulty);
+    snprintf(text, sizeof text, "%s:2: unknown option trianer: did you mean trainer?", faulty);
+    cr_expect(p.code == 2 && strstr(p.err, text), "%s", p.err);
+    remove(faulty);
+    remove(rows);
 }
 
 /* Every row stands in the text of --help: those of fields with type and default, the others with

@@ -170,7 +170,7 @@ static int take_option(struct plumb_options *o, int argc, char **argv, int at, b
     snprintf(where, sizeof where, "--%s", name);
     const bool is_config = strcmp(name, "config") == 0;
     bool negated = false;
-    const struct plumb_setting *s = is_config ? NULL : plumb_option_lookup(o, name, &negated);
+    struct plumb_setting *s = is_config ? NULL : plumb_option_lookup(o, name, &negated);
     if (!s && !is_config) return plumb_option_unknown(o, "--", name);
     if (equals) {
         word[count++] = equals + 1;
@@ -191,7 +191,7 @@ static int take_option(struct plumb_options *o, int argc, char **argv, int at, b
     if (config_only) return PLUMB_OK;
     if (negated && equals) return plumb_fail(PLUMB_EUSAGE, "%s takes no value", where);
     if (negated) word[count++] = "false";
-    ((struct plumb_setting *)s)->origin = PLUMB_FROM_COMMAND_LINE;
+    s->origin = PLUMB_FROM_COMMAND_LINE;
     return plumb_option_set_words(o, s, where, word, count);
 }
 

@@ -38,6 +38,10 @@ struct plumb_attention {
 int plumb_attention_fwd(const struct plumb_device *dev, const struct plumb_attention *a);
 /* Backward needs q_start = NULL. Walks ancestors and descendants in index order; no atomics. */
 int plumb_attention_bwd(const struct plumb_device *dev, const struct plumb_attention *a);
+/* Bytes of `work`. Reads only N, forest.S, Hq, Hkv and K, and grows with each, so a budget's
+ * largest values give a bound; it holds for the thread count in force (omp_get_max_threads) or a
+ * smaller one. About 0.3 MB a thread at K = 64; backward adds 8 Hkv K + 4 Hq bytes a row.
+ * Contents need not survive a call. */
 size_t plumb_attention_workspace(const struct plumb_device *dev, const struct plumb_attention *a,
                                  bool backward);
 void plumb_attention_fwd_ref(const struct plumb_attention *a, enum plumb_dtype round);
