@@ -385,6 +385,8 @@ int plumb_hf_config_parse(struct plumb_hf_config *c, const char *text, size_t n,
     int rc = PLUMB_OK;
     const char *type;
     PLUMB_TRYG(plumb_json_parse(text, n, name, &c->json));
+    c->text = strndup(text, n);
+    if (!c->text) PLUMB_TRYG(plumb_fail(PLUMB_EMEM, "could not allocate the text of \"%s\"", name));
     PLUMB_TRYG(plumb_json_string(c->json, "model_type", name, &type));
     c->family = plumb_hf_family_find(type);
     if (!c->family) {
@@ -442,6 +444,7 @@ int plumb_hf_config_read(struct plumb_hf_config *c, const char *dir)
 void plumb_hf_config_release(struct plumb_hf_config *c)
 {
     cJSON_Delete(c->json);
+    free(c->text);
     *c = (struct plumb_hf_config){ 0 };
 }
 

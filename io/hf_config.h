@@ -17,6 +17,7 @@ struct plumb_hf_config {
         eos[PLUMB_HF_EOS]; /* ids that end a text: generation_config.json's, else config.json's */
     int eos_count;
     cJSON *json; /* config.json, kept so that a written folder keeps its keys */
+    char *text;  /* its text, for the spelling of its numbers */
 };
 
 /* Reads <dir>/config.json, and <dir>/generation_config.json if there is one. A key that changes

@@ -322,6 +322,28 @@ Test(hf_config, a_saved_config_keeps_keys_and_reads_back)
     plumb_hf_config_release(&c);
 }
 
+Test(hf_config, a_saved_config_spells_numbers_as_before)
+{
+    struct plumb_hf_config c;
+    const char *text = "{\"model_type\":\"llama\",\"vocab_size\":97,\"hidden_size\":32,"
+                       "\"odd \\\"7\":[\"1.0\",-1.50e+01],\"intermediate_size\":48,"
+                       "\"num_hidden_layers\":3,\"num_attention_heads\":4,"
+                       "\"max_position_embeddings\":64,\"rope_scaling\":{\"type\":\"linear\","
+                       "\"factor\":4.0},\"rms_norm_eps\":1e-05,\"attention_dropout\":0.0}";
+    cr_assert_eq(plumb_hf_config_parse(&c, text, strlen(text), "c"), PLUMB_OK, "%s",
+                 plumb_errmsg());
+    cJSON *saved = plumb_hf_config_saved(&c, PLUMB_F32);
+    char *out = cJSON_PrintUnformatted(saved);
+    char want[1024];
+    snprintf(want, sizeof want,
+             "%.*s,\"architectures\":[\"LlamaForCausalLM\"],\"torch_dtype\":\"float32\"}",
+             (int)strlen(text) - 1, text);
+    cr_expect_str_eq(out, want);
+    cJSON_free(out);
+    cJSON_Delete(saved);
+    plumb_hf_config_release(&c);
+}
+
 Test(hf_config, the_folders_of_the_shared_data_are_read)
 {
     static const char *const names[] = { "tiny-random-own/llama", "tiny-random-own/mistral",
