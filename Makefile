@@ -7,29 +7,30 @@
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PREFIX ?= /usr/local
 
-.PHONY: all packages release asan test demo bench install format clean
+.PHONY: all test demo bench install format clean
+configure = @cmake --preset $(1) >build-$(1).log 2>&1 || \
+    { cat build-$(1).log; rm -f build-$(1).log; exit 1; }; rm -f build-$(1).log
+build_program = cmake --build --preset release -j $(JOBS) -t plumb_bin plumb_shared plumb_static
 
 all:
 	@tools/packages.sh check
-	@$(MAKE) --no-print-directory release
+	$(call configure,release)
+	$(build_program)
 
-packages:
+demo bench:
 	@tools/packages.sh install
-
-release asan:
-	@cmake --preset $@ >build-$@.log 2>&1 || { cat build-$@.log; rm -f build-$@.log; exit 1; }
-	@rm -f build-$@.log
-	cmake --build --preset $@ -j $(JOBS)
-
-test: packages
-	@$(MAKE) --no-print-directory release
-	ctest --preset release -j $(JOBS)
-	@$(MAKE) --no-print-directory asan
-	ctest --preset asan -j $(JOBS)
-
-demo bench: packages
-	@$(MAKE) --no-print-directory release
+	$(call configure,release)
+	$(build_program)
 	build/plumb $@
+
+test:
+	@tools/packages.sh install test
+	$(call configure,release)
+	cmake --build --preset release -j $(JOBS)
+	ctest --preset release -j $(JOBS)
+	$(call configure,asan)
+	cmake --build --preset asan -j $(JOBS)
+	ctest --preset asan -j $(JOBS)
 
 install: all
 	cmake --install build --prefix $(PREFIX)

@@ -1,6 +1,8 @@
 #!/bin/sh
-# packages.sh check: fails with a list when a Debian package needed to build or test is missing.
-# packages.sh install: installs what is missing by apt-get (with sudo when not root). Asks apt nothing when all is there.
+# packages.sh check: fails with a list when a Debian package needed to build is missing.
+# packages.sh install: installs what is missing by apt-get (with sudo when not root); asks apt nothing
+#   when all is there.
+# A second word, test: what tests need, too.
 missing=
 need() { missing="$missing $*"; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -14,10 +16,10 @@ if have pkg-config; then
     pkg-config --exists libpcre2-8 || need libpcre2-dev
     pkg-config --exists libutf8proc || need libutf8proc-dev
     pkg-config --exists zlib || need zlib1g-dev
-    pkg-config --exists criterion || need libcriterion-dev
 else
-    need pkg-config libcjson-dev libyaml-dev libpcre2-dev libutf8proc-dev zlib1g-dev libcriterion-dev
+    need pkg-config libcjson-dev libyaml-dev libpcre2-dev libutf8proc-dev zlib1g-dev
 fi
+[ "$2" != test ] || pkg-config --exists criterion 2>/dev/null || need libcriterion-dev
 # oneDNN has no pkg-config file: the compiler is asked for its header.
 echo '#include <dnnl.h>' | "${CC:-cc}" -E - >/dev/null 2>&1 || need libdnnl-dev
 [ -n "$missing" ] || exit 0
