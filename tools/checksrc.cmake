@@ -12,7 +12,7 @@ set(unfinished "${start}(TODO|FIXME|XXX)($|[^A-Za-z0-9_])")
 set(any "${banned}|${takes_memory}|${ends_process}|${unfinished}")
 set(vague_name "(^|[_/.-])(utils?|common|misc)[_./-]")
 set(takers_of_memory "^(runtime/arena\\.c|(io|tools|bench)/)")
-set(enders "^runtime/status\\.c$")
+set(enders "^(runtime/status\\.c$|bench/)") # benchmarks may be programs of their own
 set(tests "^tests/|_(test|fixture)\\.[ch]$")
 string(REPEAT "." ${column_max} columns)
 

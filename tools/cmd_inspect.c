@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "io/file.h"
+#include "io/gguf_model.h"
 #include "io/hf_config.h"
 #include "io/safetensors.h"
 #include "tools/command.h"
@@ -129,9 +129,23 @@ static int inspect_folder(const char *path)
     return rc;
 }
 
+/* The tensors of a GGUF file under Hugging Face's names, as training would see them. */
+static int inspect_gguf(const char *path)
+{
+    struct plumb_hf_config c;
+    struct plumb_weights w;
+    PLUMB_TRY(plumb_gguf_model(path, &c, &w));
+    print_config(&c);
+    print_tensors(&w);
+    plumb_weights_release(&w);
+    plumb_hf_config_release(&c);
+    return PLUMB_OK;
+}
+
 static int inspect(const char *path)
 {
     struct stat st;
+    if (plumb_gguf_is(path)) return inspect_gguf(path);
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return inspect_folder(path);
     return inspect_weights(path);
 }
@@ -161,6 +175,6 @@ static int run(int argc, char **argv)
 
 extern const struct plumb_cmd plumb_cmd_inspect;
 const struct plumb_cmd plumb_cmd_inspect = {
-    "inspect", "[MODEL_FOLDER|WEIGHTS_FILE] [--dataset FILE]",
+    "inspect", "[MODEL_FOLDER|FILE.safetensors|FILE.gguf] [--dataset FILE]",
     "print a model's config and tensors, or a dataset's tokens", run, &options
 };

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "io/dataset_show.h"
+#include "io/gguf_model.h"
 #include "io/hf_config.h"
 #include "io/tokenizer.h"
 #include "tools/dataset_files.h"
@@ -61,6 +62,21 @@ static int open_set(const struct plumb_inspect_dataset *c, const struct plumb_da
     return plumb_dataset_open(&o, set);
 }
 
+static int read_config(const char *model, struct plumb_hf_config *config)
+{
+    struct plumb_weights weights;
+    if (!plumb_gguf_is(model)) return plumb_hf_config_read(config, model);
+    PLUMB_TRY(plumb_gguf_model(model, config, &weights));
+    plumb_weights_release(&weights);
+    return PLUMB_OK;
+}
+
+static int open_tokenizer(const char *path, struct plumb_text *text)
+{
+    return plumb_gguf_is(path) ? plumb_gguf_tokenizer(path, text)
+                               : plumb_tokenizer_open(text, path);
+}
+
 int plumb_inspect_dataset(const char *model, const struct plumb_inspect_dataset *c)
 {
     int rc = PLUMB_OK;
@@ -69,8 +85,8 @@ int plumb_inspect_dataset(const char *model, const struct plumb_inspect_dataset 
     struct plumb_dataset_files files = { 0 };
     struct plumb_dataset set = { 0 };
     const char *tokenizer = c->tokenizer_name_or_path ? c->tokenizer_name_or_path : model;
-    if (model) PLUMB_TRYG(plumb_hf_config_read(&config, model));
-    if (tokenizer) PLUMB_TRYG(plumb_tokenizer_open(&text, tokenizer));
+    if (model) PLUMB_TRYG(read_config(model, &config));
+    if (tokenizer) PLUMB_TRYG(open_tokenizer(tokenizer, &text));
     PLUMB_TRYG(plumb_dataset_files_find(c->dataset, c->dataset_train_split, false, &files));
     PLUMB_TRYG(open_set(c, &files, tokenizer ? &text : NULL, config.model.vocab, &set));
     PLUMB_TRYG(show(c, &set, tokenizer ? &text : NULL));

@@ -148,7 +148,8 @@ Test(logprob_fused, groups_too_large_for_the_tile_of_a_large_vocabulary, .timeou
 {
     const int64_t V = 49152, kept = rows_kept(V);
     cr_expect_lt(kept, 256);
-    const int32_t a = 10, b = a + (int32_t)kept * 33 / 32 + 20, c = b + (int32_t)kept * 33 / 32 + 20;
+    const int32_t a = 10, b = a + (int32_t)kept * 33 / 32 + 20,
+                  c = b + (int32_t)kept * 33 / 32 + 20;
     const int32_t group[] = { 0, a, b, c, c + 10 };
     check(PLUMB_F32, c + 10, V, group, 4);
 }

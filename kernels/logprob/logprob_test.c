@@ -246,8 +246,8 @@ Test(logprob, uniform_logits_of_any_vocabulary_and_any_height)
         }
 }
 
-/* Error of a logp of 3000 columns: exp's 2 units in the last place and up to 32 additions in each of
- * its lanes, relative to the sum; then the rounding of the result. */
+/* Error of a logp of 3000 columns: exp's 2 units in the last place and up to 32 additions in
+ * each of its lanes, relative to the sum; then the rounding of the result. */
 static double logp_bound(double logp) { return plumb_dtype_eps(PLUMB_F32) * (4 + 32 + fabs(logp)); }
 
 Test(logprob, one_dominating_logit_leaves_signs_right)
