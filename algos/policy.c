@@ -92,7 +92,7 @@ static const char *culprit(const struct plumb_trainer *t, const struct plumb_pas
 {
     static _Thread_local char text[160];
     const struct plumb_model *m = &t->policy;
-    const int64_t w = first_bad(m->master, m->elements);
+    const int64_t w = first_bad(plumb_model_exact(m), m->elements);
     if (w >= 0) {
         int64_t k = m->param_count - 1;
         while (k > 0 && m->params[k].offset > w)

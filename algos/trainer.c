@@ -6,6 +6,8 @@
 #include <plumb/rng.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <time.h>
 
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -189,6 +191,28 @@ static bool due(const struct plumb_trainer *t, enum plumb_interval how, double e
     return step % plumb_config_steps(every, t->total_steps) == 0;
 }
 
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Time and memory since the last line; these fields differ from run to run. */
+static int cost_metrics(struct plumb_trainer *t, struct plumb_metric *m)
+{
+    struct rusage usage;
+    const double seconds = now() - t->log_seconds;
+    const double tokens = (double)(t->state.num_tokens - t->log_tokens);
+    getrusage(RUSAGE_SELF, &usage);
+    t->log_seconds = now();
+    t->log_tokens = t->state.num_tokens;
+    m[0] = (struct plumb_metric){ "tokens_per_second", tokens / seconds };
+    m[1] = (struct plumb_metric){ "step_time", seconds / (double)t->state.loss_steps };
+    m[2] = (struct plumb_metric){ "peak_rss_bytes", 1024.0 * (double)usage.ru_maxrss };
+    return 3;
+}
+
 static double learning_rate_used(const struct plumb_trainer *t)
 {
     return plumb_schedule_lr(&t->schedule, t->state.step - 1);
@@ -205,6 +229,7 @@ static int log_line(struct plumb_trainer *t)
     m[n++] = (struct plumb_metric){ "epoch", (double)s->step / (double)t->steps_per_epoch };
     m[n++] = (struct plumb_metric){ "num_tokens", (double)s->num_tokens };
     n += plumb_tally_means(&s->tally, m + n);
+    n += cost_metrics(t, m + n);
     if (t->sink.metrics) PLUMB_TRY(t->sink.metrics(t->sink.self, s->step, m, n));
     s->loss_sum = 0;
     s->loss_steps = 0;
@@ -309,6 +334,8 @@ static int after_step(struct plumb_trainer *t)
 
 int plumb_trainer_run(struct plumb_trainer *t)
 {
+    t->log_seconds = now();
+    t->log_tokens = t->state.num_tokens;
     while (t->state.step < t->total_steps && !t->stopped) {
         if (t->hooks.before_step) PLUMB_TRY(t->hooks.before_step(t->hooks.self, t));
         PLUMB_TRY(train_step(t));

@@ -98,6 +98,8 @@ struct plumb_trainer {
     struct plumb_example *window; /* (batch size) */
     bool precompute;              /* reference log-probs once, before the first step */
     double *ref_logps;            /* (train rows then evaluation rows, 2); NULL = not precomputed */
+    double log_seconds;            /* clock at the last log line, and tokens then */
+    int64_t log_tokens;
     double step_loss;             /* of the last step, for hooks */
     bool stopped;                 /* by the stop hook */
 };

@@ -35,8 +35,9 @@ static int largest(const struct plumb_task *task, const struct plumb_dataset *d,
 static int lay_out(struct plumb_trainer *t, const struct plumb_model_config *model,
                    const struct plumb_device *dev, enum plumb_dtype compute, int64_t longest)
 {
-    PLUMB_TRY(
-        plumb_model_init(&t->policy, model, dev, compute, PLUMB_MODEL_TRAINED, longest, &t->run));
+    const bool narrow = t->config->dtype == PLUMB_PRECISION_BF16;
+    const enum plumb_model_kind kind = narrow ? PLUMB_MODEL_TRAINED_NARROW : PLUMB_MODEL_TRAINED;
+    PLUMB_TRY(plumb_model_init(&t->policy, model, dev, compute, kind, longest, &t->run));
     t->policy.recompute = t->config->gradient_checkpointing;
     if (t->task->needs_ref && !t->precompute)
         PLUMB_TRY(

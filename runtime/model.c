@@ -55,7 +55,7 @@ int plumb_model_init(struct plumb_model *m, const struct plumb_model_config *con
         m->master = m->weights;
     else if (kind == PLUMB_MODEL_TRAINED)
         PLUMB_TRY(plumb_arena_tensor(run, m->prec.master, m->elements, &m->master));
-    if (kind == PLUMB_MODEL_TRAINED)
+    if (kind != PLUMB_MODEL_FROZEN)
         PLUMB_TRY(plumb_arena_tensor(run, m->prec.master, m->elements, &m->grad));
     if (config->rope != PLUMB_ROPE_NONE) {
         const int64_t n = max_path * (config->rope_dims / 2);
@@ -79,6 +79,11 @@ int plumb_model_fill(struct plumb_model *m, const void *flat, enum plumb_dtype f
     if (!m->master.data) return cast(m->elements, source, m->weights);
     PLUMB_TRY(cast(m->elements, source, m->master));
     return plumb_model_refresh(m);
+}
+
+struct plumb_tensor plumb_model_exact(const struct plumb_model *m)
+{
+    return m->master.data ? m->master : m->weights;
 }
 
 int plumb_model_refresh(struct plumb_model *m)

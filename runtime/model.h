@@ -31,7 +31,9 @@ struct plumb_model {
     bool batch_invariant; /* forward products whose rows do not depend on the batch */
 };
 
-enum plumb_model_kind { PLUMB_MODEL_TRAINED, PLUMB_MODEL_FROZEN };
+/* TRAINED keeps a master copy where the compute dtype is narrower; TRAINED_NARROW updates the compute
+ * dtype itself, with stochastic rounding. */
+enum plumb_model_kind { PLUMB_MODEL_TRAINED, PLUMB_MODEL_TRAINED_NARROW, PLUMB_MODEL_FROZEN };
 /* Lays the model out in `run`. Weights are undefined until filled through plumb_model_fill.
  * Works on a counting arena. */
 int plumb_model_init(struct plumb_model *m, const struct plumb_model_config *config,
@@ -39,6 +41,8 @@ int plumb_model_init(struct plumb_model *m, const struct plumb_model_config *con
                      enum plumb_model_kind kind, int64_t max_path, struct plumb_arena *run);
 /* Writes `flat` (elements values of dtype `from`) into weights and master, rounding as needed. */
 int plumb_model_fill(struct plumb_model *m, const void *flat, enum plumb_dtype from);
+/* The most exact weights there are: the master where it exists. */
+struct plumb_tensor plumb_model_exact(const struct plumb_model *m);
 /* weights = master rounded to the compute dtype; nothing to do when they share storage. */
 int plumb_model_refresh(struct plumb_model *m);
 /* Random weights: matrices normal(0, std), projections into the residual stream std / sqrt(2

@@ -54,14 +54,14 @@ int plumb_optimizer_step(struct plumb_optimizer *o, struct plumb_model *m, int64
             PLUMB_ENUM, "step %lld: the gradient of %s (layer %d) is not finite at element %lld",
             (long long)step, plumb_role_name(p->role), (int)p->layer, (long long)(bad - p->offset));
     }
-    const bool copies = m->weights.data != m->master.data;
+    const bool copies = m->master.data && m->weights.data != m->master.data;
     const struct plumb_adamw a = {
         .struct_bytes = sizeof a,
         .count = m->elements,
         .grad = m->grad,
         .m = o->m,
         .v = o->v,
-        .w = m->master,
+        .w = plumb_model_exact(m),
         .copy = { copies ? m->weights.data : NULL, m->weights.dtype },
         .decay = o->decay,
         .lr = lr,

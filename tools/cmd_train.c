@@ -1,0 +1,112 @@
+/* `plumb sft`, `dpo`, `kto` and `reward`: options, task, session. */
+#include <plumb/pairwise.h>
+
+#include "algos/tasks.h"
+#include "tools/command.h"
+#include "tools/session.h"
+#include "tools/train_options.h"
+
+static int train(const struct plumb_session_wish *wish)
+{
+    struct plumb_session s = { 0 };
+    int rc = plumb_session_open(&s, wish);
+    if (!rc) rc = plumb_session_train(&s);
+    plumb_session_release(&s);
+    return rc;
+}
+
+static int run_sft(int argc, char **argv)
+{
+    struct plumb_options o;
+    struct plumb_sft_config c;
+    PLUMB_TRY(plumb_options_parse(&o, &plumb_sft_options, &c, argc, argv));
+    const struct plumb_task task = plumb_task_sft(&c);
+    const struct plumb_session_wish wish = {
+        .command = "sft",
+        .task = &task,
+        .config = &c.train,
+        .options = &o,
+        .use = PLUMB_USE_SFT,
+        .text_field = c.dataset_text_field,
+        .keep_end = c.truncation_mode == PLUMB_KEEP_END,
+        .train_on_prompt = c.completion_only_loss == PLUMB_NO,
+    };
+    int rc = plumb_train_config_finish(&c.train);
+    if (!rc) rc = train(&wish);
+    plumb_options_release(&o);
+    return rc;
+}
+
+static int run_dpo(int argc, char **argv)
+{
+    struct plumb_options o;
+    struct plumb_dpo_config c;
+    struct plumb_dpo_task_options task_options;
+    struct plumb_task task;
+    PLUMB_TRY(plumb_options_parse(&o, &plumb_dpo_options, &c, argc, argv));
+    const struct plumb_session_wish wish = {
+        .command = "dpo",
+        .task = &task,
+        .config = &c.train,
+        .options = &o,
+        .use = PLUMB_USE_PREFERENCE,
+        .keep_end = c.truncation_mode == PLUMB_KEEP_END,
+        .precompute = c.precompute_ref_log_probs,
+    };
+    int rc = plumb_dpo_config_finish(&c);
+    if (!rc) rc = plumb_task_dpo(&c, &task_options, &task);
+    if (!rc) rc = train(&wish);
+    plumb_options_release(&o);
+    return rc;
+}
+
+static int run_kto(int argc, char **argv)
+{
+    struct plumb_options o;
+    struct plumb_kto_config c;
+    PLUMB_TRY(plumb_options_parse(&o, &plumb_kto_options, &c, argc, argv));
+    const struct plumb_task task = plumb_task_kto(&c);
+    const struct plumb_session_wish wish = {
+        .command = "kto",
+        .task = &task,
+        .config = &c.train,
+        .options = &o,
+        .use = PLUMB_USE_UNPAIRED,
+        .precompute = c.precompute_ref_log_probs,
+    };
+    int rc = plumb_train_config_finish(&c.train);
+    if (!rc) rc = train(&wish);
+    plumb_options_release(&o);
+    return rc;
+}
+
+static int run_reward(int argc, char **argv)
+{
+    struct plumb_options o;
+    struct plumb_reward_config c;
+    PLUMB_TRY(plumb_options_parse(&o, &plumb_reward_options, &c, argc, argv));
+    const struct plumb_task task = plumb_task_reward(&c);
+    const struct plumb_session_wish wish = {
+        .command = "reward",
+        .task = &task,
+        .config = &c.train,
+        .options = &o,
+        .use = PLUMB_USE_REWARD,
+        .num_labels = 1,
+        .initial_head = c.initial_head,
+    };
+    int rc = plumb_train_config_finish(&c.train);
+    if (!rc) rc = train(&wish);
+    plumb_options_release(&o);
+    return rc;
+}
+
+extern const struct plumb_cmd plumb_cmd_sft, plumb_cmd_dpo, plumb_cmd_kto, plumb_cmd_reward;
+const struct plumb_cmd plumb_cmd_sft = { "sft", "[options]", "fine-tune on texts or completions",
+                                         run_sft, &plumb_sft_options };
+const struct plumb_cmd plumb_cmd_dpo = { "dpo", "[options]", "train on pairs of preferences",
+                                         run_dpo, &plumb_dpo_options };
+const struct plumb_cmd plumb_cmd_kto = { "kto", "[options]", "train on single rated completions",
+                                         run_kto, &plumb_kto_options };
+const struct plumb_cmd plumb_cmd_reward = { "reward", "[options]", "train a reward model on pairs",
+                                            run_reward, &plumb_reward_options };

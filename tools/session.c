@@ -1,0 +1,248 @@
+/* Opening and running a training command. */
+#include "tools/session.h"
+
+#include <math.h>
+#include <plumb/log.h>
+#include <plumb/rng.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/file.h"
+#include "io/json.h"
+#include "runtime/read.h"
+#include "tools/dataset_files.h"
+#include "tools/manifest.h"
+#include "tools/signals.h"
+
+int plumb_session_device(const struct plumb_train_config *c, struct plumb_device *dev,
+                         enum plumb_dtype *compute)
+{
+    *dev = c->device == PLUMB_DEVICE_REF ? plumb_ref : plumb_cpu;
+    if (dev->kind == PLUMB_DEV_REF) {
+        *compute = PLUMB_F64;
+        return PLUMB_OK;
+    }
+    if (c->dtype == PLUMB_PRECISION_F64)
+        return plumb_fail(PLUMB_EUSAGE, "dtype float64 needs --device ref");
+    const bool mixed = c->bf16 == PLUMB_UNSET ? plumb_cpu_has_bf16() : c->bf16 == PLUMB_YES;
+    *compute = mixed || c->dtype == PLUMB_PRECISION_BF16 ? PLUMB_BF16 : PLUMB_F32;
+    return PLUMB_OK;
+}
+
+int plumb_session_dataset(struct plumb_session *s, const char *name, const char *split,
+                          bool optional, struct plumb_dataset *out)
+{
+    struct plumb_dataset_files files = { 0 };
+    const struct plumb_train_config *c = s->wish.config;
+    PLUMB_TRY(plumb_dataset_files_find(name, split, optional, &files));
+    const struct plumb_dataset_options o = {
+        .paths = (const char *const *)files.path,
+        .path_count = files.count,
+        .use = s->wish.use,
+        .text = s->has_text ? &s->text : NULL,
+        .vocab_size = s->hf.config.model.vocab,
+        .text_field = s->wish.text_field,
+        .max_length = c->max_length == PLUMB_NONE_INT ? 0 : c->max_length,
+        .keep_end = s->wish.keep_end,
+        .train_on_prompt = s->wish.train_on_prompt,
+        .skip_bad_rows = c->skip_bad_rows,
+    };
+    const int rc = files.count > 0 ? plumb_dataset_open(&o, out) : PLUMB_OK;
+    plumb_dataset_files_release(&files);
+    return rc;
+}
+
+/* Rows [first, first + count) of another set. */
+struct part {
+    const struct plumb_dataset *whole;
+    int64_t first;
+};
+
+static int get_part(void *self, int64_t index, struct plumb_example *out)
+{
+    const struct part *p = self;
+    return p->whole->get(p->whole->self, p->first + index, out);
+}
+
+/* Cuts the last eval_fraction of the rows off for evaluation. */
+static int split_rows(struct plumb_session *s, double fraction)
+{
+    const int64_t n = s->train.count, held = (int64_t)ceil(fraction * (double)n);
+    if (held < 1 || held >= n)
+        return plumb_fail(PLUMB_EUSAGE, "eval_fraction: %lld of %lld rows", (long long)held,
+                          (long long)n);
+    struct part *parts = calloc(2, sizeof *parts);
+    if (!parts) return plumb_fail(PLUMB_EMEM, "no memory to split the rows");
+    s->whole = s->train;
+    s->split = true;
+    parts[0] = (struct part){ &s->whole, 0 };
+    parts[1] = (struct part){ &s->whole, n - held };
+    s->train.get = s->eval.get = get_part;
+    s->train.self = &parts[0];
+    s->eval.self = &parts[1];
+    s->eval.type = s->train.type;
+    s->train.count = n - held;
+    s->eval.count = held;
+    s->eval.content_hash = s->train.content_hash;
+    return PLUMB_OK;
+}
+
+static int open_data(struct plumb_session *s)
+{
+    const struct plumb_train_config *c = s->wish.config;
+    PLUMB_TRY(plumb_session_dataset(s, c->dataset_name, c->dataset_train_split, false, &s->train));
+    if (c->eval_dataset_name)
+        PLUMB_TRY(
+            plumb_session_dataset(s, c->eval_dataset_name, c->dataset_test_split, false, &s->eval));
+    else if (c->eval_fraction > 0)
+        PLUMB_TRY(split_rows(s, c->eval_fraction));
+    else
+        PLUMB_TRY(plumb_session_dataset(s, c->dataset_name, c->dataset_test_split, true, &s->eval));
+    if (c->eval_strategy != PLUMB_INTERVAL_NO && s->eval.count == 0)
+        return plumb_fail(PLUMB_EUSAGE, "eval_strategy asks for evaluation, but there are no rows "
+                                        "for it: give --eval_dataset_name or --eval_fraction");
+    return PLUMB_OK;
+}
+
+static int open_text(struct plumb_session *s)
+{
+    const struct plumb_train_config *c = s->wish.config;
+    const char *path = c->tokenizer_name_or_path ? c->tokenizer_name_or_path
+                                                 : c->model_name_or_path;
+    char file[4096];
+    PLUMB_TRY(plumb_path_join(file, sizeof file, path, "tokenizer.json"));
+    const int rc = plumb_tokenizer_open(&s->text, path);
+    s->has_text = rc == PLUMB_OK;
+    /* A model without a tokenizer can still train on token ids; text then says what is missing. */
+    if (rc && !c->tokenizer_name_or_path && !plumb_file_exists(file)) return PLUMB_OK;
+    return rc;
+}
+
+/* Two files naming one dataset of a file: the test split is then the training file itself. */
+static bool same_set(const struct plumb_session *s)
+{
+    return s->eval.count > 0 && !s->split && !s->wish.config->eval_dataset_name &&
+           s->eval.content_hash == s->train.content_hash;
+}
+
+/* A new scalar head: given values, or normal with transformers' standard deviation 0.02. */
+static int fill_head(struct plumb_session *s)
+{
+    const struct plumb_model *m = &s->trainer.policy;
+    const struct plumb_param *p = plumb_model_find(m, PLUMB_ROLE_SCORE, -1);
+    if (!p || (!s->hf.score_missing && !s->wish.initial_head)) return PLUMB_OK;
+    const struct plumb_tensor w = plumb_model_exact(m);
+    const int64_t n = p->rows * p->cols;
+    const struct plumb_rng_key key = { (uint64_t)s->wish.config->seed, PLUMB_RNG_INIT, 0 };
+    for (int64_t i = 0; i < n && !s->wish.initial_head; i++)
+        plumb_tensor_set(w, p->offset + i, 0.02 * plumb_rng_normal(&key, (uint64_t)i));
+    if (!s->wish.initial_head) return PLUMB_OK;
+    cJSON *json = NULL;
+    PLUMB_TRY(plumb_json_load(s->wish.initial_head, 0, &json));
+    const cJSON *list = json, *v;
+    if (cJSON_IsObject(list)) list = cJSON_GetObjectItemCaseSensitive(json, "initial");
+    while (list && cJSON_IsArray(list->child))
+        list = list->child;
+    int64_t i = 0;
+    cJSON_ArrayForEach(v, list) if (i < n && cJSON_IsNumber(v))
+        plumb_tensor_set(w, p->offset + i++, v->valuedouble);
+    const int size = cJSON_GetArraySize(list);
+    cJSON_Delete(json);
+    if (i == n && size == n) return PLUMB_OK;
+    return plumb_fail(PLUMB_EFORMAT, "\"%s\" holds %d numbers for a head of %lld",
+                      s->wish.initial_head, size, (long long)n);
+}
+
+static int manifest(struct plumb_session *s, const char *resumed_from)
+{
+    const struct plumb_train_config *c = s->wish.config;
+    char path[4096];
+    if (!s->wish.options || !c->output_dir) return PLUMB_OK;
+    const struct plumb_manifest m = {
+        .command = s->wish.command,
+        .options = s->wish.options,
+        .model_hash = plumb_manifest_hash_weights(&s->hf.weights),
+        .dataset_hash = s->train.content_hash,
+        .eval_dataset_hash = s->eval.count > 0 ? s->eval.content_hash : 0,
+    };
+    PLUMB_TRY(plumb_path_join(path, sizeof path, c->output_dir, "manifest.json"));
+    if (resumed_from[0] && plumb_file_exists(path)) PLUMB_TRY(plumb_manifest_compare(&m, path));
+    return plumb_manifest_write(&m, path);
+}
+
+static int open_output(struct plumb_session *s, const char *checkpoint)
+{
+    const struct plumb_train_config *c = s->wish.config;
+    char path[4096], last[4096];
+    if (!c->output_dir) return PLUMB_OK;
+    PLUMB_TRY(plumb_dir_make(c->output_dir));
+    PLUMB_TRY(plumb_path_join(path, sizeof path, c->output_dir, "metrics.jsonl"));
+    snprintf(last, sizeof last, "%s", path);
+    if (!checkpoint[0] && plumb_file_exists(path) && !c->overwrite_output_dir &&
+        !c->resume_from_checkpoint)
+        return plumb_fail(PLUMB_EUSAGE,
+                          "\"%s\" holds a run already: --resume_from_checkpoint goes on with it, "
+                          "--overwrite_output_dir replaces it",
+                          c->output_dir);
+    return plumb_metrics_open(&s->metrics, path, s->resumed);
+}
+
+int plumb_session_open(struct plumb_session *s, const struct plumb_session_wish *wish)
+{
+    const struct plumb_train_config *c = wish->config;
+    char checkpoint[4096];
+    *s = (struct plumb_session){ .wish = *wish, .resumed = -1 };
+    if (c->quiet) plumb_log_threshold(PLUMB_LOG_WARN);
+    PLUMB_TRY(plumb_session_device(c, &s->dev, &s->compute));
+    PLUMB_TRY(plumb_hf_model_open(&s->hf, c->model_name_or_path, wish->num_labels));
+    if (!c->disable_dropout) PLUMB_TRY(plumb_hf_config_check_dropout(&s->hf.config));
+    PLUMB_TRY(open_text(s));
+    PLUMB_TRY(open_data(s));
+    if (same_set(s)) plumb_dataset_release(&s->eval);
+    PLUMB_TRY(plumb_session_find_checkpoint(c, checkpoint, sizeof checkpoint));
+    PLUMB_TRY(plumb_trainer_init(&s->trainer, c, wish->task, &s->hf.config.model, &s->train,
+                                 s->eval.count > 0 ? &s->eval : NULL, &s->dev, s->compute,
+                                 wish->precompute));
+    const struct plumb_tensor w = plumb_model_exact(&s->trainer.policy);
+    PLUMB_TRY(plumb_hf_model_read(&s->hf, w.dtype, w.data, wish->num_labels > 0));
+    PLUMB_TRY(fill_head(s));
+    PLUMB_TRY(plumb_trainer_weights_ready(&s->trainer));
+    if (checkpoint[0]) PLUMB_TRY(plumb_session_restore(s, checkpoint));
+    PLUMB_TRY(open_output(s, checkpoint));
+    PLUMB_TRY(manifest(s, checkpoint));
+    s->trainer.hooks = plumb_session_hooks(s);
+    s->trainer.sink = s->metrics.path ? plumb_metrics_sink(&s->metrics) : (struct plumb_sink){ 0 };
+    return PLUMB_OK;
+}
+
+int plumb_session_train(struct plumb_session *s)
+{
+    plumb_signals_catch();
+    if (s->resumed < 0) PLUMB_TRY(plumb_trainer_precompute(&s->trainer));
+    PLUMB_TRY(plumb_trainer_run(&s->trainer));
+    if (s->trainer.stopped) {
+        plumb_log(PLUMB_LOG_WARN, "stopped at step %lld of %lld; --resume_from_checkpoint goes on",
+                  (long long)s->trainer.state.step, (long long)s->trainer.total_steps);
+        return plumb_fail(PLUMB_EINTR, "stopped by a signal after a checkpoint");
+    }
+    if (!s->wish.config->output_dir) return PLUMB_OK;
+    PLUMB_TRY(plumb_session_save_model(s, s->wish.config->output_dir));
+    plumb_log(PLUMB_LOG_INFO, "wrote the model to \"%s\"", s->wish.config->output_dir);
+    return PLUMB_OK;
+}
+
+void plumb_session_release(struct plumb_session *s)
+{
+    plumb_trainer_release(&s->trainer);
+    plumb_metrics_release(&s->metrics);
+    if (s->split) {
+        free(s->train.self);
+        plumb_dataset_release(&s->whole);
+    } else {
+        plumb_dataset_release(&s->train);
+        plumb_dataset_release(&s->eval);
+    }
+    if (s->has_text) plumb_tokenizer_release(&s->text);
+    plumb_hf_model_release(&s->hf);
+    *s = (struct plumb_session){ 0 };
+}

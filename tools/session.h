@@ -1,0 +1,53 @@
+/* One training command from its options to its output folder: model, tokenizer, data, trainer,
+ * checkpoints, metrics, manifest. */
+#pragma once
+#include "algos/trainer.h"
+#include "io/dataset.h"
+#include "io/hf_model.h"
+#include "io/metrics.h"
+#include "io/tokenizer.h"
+#include "tools/options.h"
+
+/* What a command asks of its session. */
+struct plumb_session_wish {
+    const char *command; /* "dpo" */
+    const struct plumb_task *task;
+    const struct plumb_train_config *config;
+    const struct plumb_options *options; /* for the manifest; NULL = none is written */
+    enum plumb_dataset_use use;
+    const char *text_field; /* NULL = "text" */
+    bool keep_end, train_on_prompt, precompute;
+    int64_t num_labels;       /* > 0: a score head */
+    const char *initial_head; /* JSON file with its weights; NULL = the model's, or drawn */
+};
+
+struct plumb_session {
+    struct plumb_session_wish wish;
+    struct plumb_device dev;
+    enum plumb_dtype compute;
+    struct plumb_hf_model hf;
+    struct plumb_text text;
+    bool has_text;
+    struct plumb_dataset train, eval, whole;
+    bool split; /* train and eval are parts of `whole` */
+    struct plumb_metrics metrics;
+    struct plumb_trainer trainer;
+    int64_t resumed; /* step of the checkpoint gone on from, -1 without */
+};
+
+/* Opens everything, resumes if asked, trains, evaluates, saves. Release also after failure. */
+int plumb_session_open(struct plumb_session *s, const struct plumb_session_wish *wish);
+int plumb_session_train(struct plumb_session *s);
+void plumb_session_release(struct plumb_session *s); /* takes a zeroed one */
+/* Pieces of opening that `evaluate` and `generate` use as well. */
+int plumb_session_device(const struct plumb_train_config *c, struct plumb_device *dev,
+                         enum plumb_dtype *compute);
+int plumb_session_dataset(struct plumb_session *s, const char *name, const char *split,
+                          bool optional, struct plumb_dataset *out);
+
+/* session_checkpoint.c: the trainer's hooks, and going on from a checkpoint. */
+struct plumb_trainer_hooks plumb_session_hooks(struct plumb_session *s);
+/* Finds the checkpoint that resume_from_checkpoint means, path "" for none. */
+int plumb_session_find_checkpoint(const struct plumb_train_config *c, char *path, size_t n);
+int plumb_session_restore(struct plumb_session *s, const char *path);
+int plumb_session_save_model(struct plumb_session *s, const char *dir);
