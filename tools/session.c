@@ -64,12 +64,12 @@ static int get_part(void *self, int64_t index, struct plumb_example *out)
     return p->whole->get(p->whole->self, p->first + index, out);
 }
 
-/* Cuts the last eval_fraction of the rows off for evaluation. */
+/* Cuts the last test_split_size of the rows off for evaluation. */
 static int split_rows(struct plumb_session *s, double fraction)
 {
     const int64_t n = s->train.count, held = (int64_t)ceil(fraction * (double)n);
     if (held < 1 || held >= n)
-        return plumb_fail(PLUMB_EUSAGE, "eval_fraction: %lld of %lld rows", (long long)held,
+        return plumb_fail(PLUMB_EUSAGE, "test_split_size: %lld of %lld rows", (long long)held,
                           (long long)n);
     struct part *parts = calloc(2, sizeof *parts);
     if (!parts) return plumb_fail(PLUMB_EMEM, "no memory to split the rows");
@@ -94,13 +94,13 @@ static int open_data(struct plumb_session *s)
     if (c->eval_dataset_name)
         PLUMB_TRY(
             plumb_session_dataset(s, c->eval_dataset_name, c->dataset_test_split, false, &s->eval));
-    else if (c->eval_fraction > 0)
-        PLUMB_TRY(split_rows(s, c->eval_fraction));
+    else if (c->test_split_size > 0)
+        PLUMB_TRY(split_rows(s, c->test_split_size));
     else
         PLUMB_TRY(plumb_session_dataset(s, c->dataset_name, c->dataset_test_split, true, &s->eval));
     if (c->eval_strategy != PLUMB_INTERVAL_NO && s->eval.count == 0)
         return plumb_fail(PLUMB_EUSAGE, "eval_strategy asks for evaluation, but there are no rows "
-                                        "for it: give --eval_dataset_name or --eval_fraction");
+                                        "for it: give --eval_dataset_name or --test_split_size");
     return PLUMB_OK;
 }
 
