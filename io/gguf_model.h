@@ -16,3 +16,5 @@ int plumb_gguf_model(const char *path, struct plumb_hf_config *config,
                      struct plumb_weights *weights);
 /* The file's tokenizer. */
 int plumb_gguf_tokenizer(const char *path, struct plumb_text *t);
+/* The same, with the chat template, as the files of a folder (see plumb_tokenizer_write). */
+int plumb_gguf_write_tokenizer(const char *path, const char *dir);

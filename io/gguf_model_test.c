@@ -187,6 +187,36 @@ Test(gguf_model, an_output_matrix_unties_the_head)
     plumb_hf_model_release(&m);
 }
 
+/* Without a tokenizer in the file the folder has none either, and the weights are not lost. */
+Test(gguf_model, is_written_as_a_folder_that_opens_again)
+{
+    const struct change c = { 0 };
+    char dir[] = "/tmp/plumb-gguf-XXXXXX", path[200];
+    struct plumb_hf_model m, back;
+    cr_assert_not_null(mkdtemp(dir));
+    cr_assert_eq(plumb_hf_model_open(&m, build(&c), 0), PLUMB_OK, "%s", plumb_errmsg());
+    float *flat = calloc((size_t)m.elements, 4), *again = calloc((size_t)m.elements, 4);
+    cr_assert(flat && again);
+    cr_assert_eq(plumb_hf_model_read(&m, PLUMB_F32, flat, false), PLUMB_OK, "%s", plumb_errmsg());
+    const int rc = plumb_hf_model_write(&m, dir, PLUMB_F32, flat, PLUMB_F32);
+    cr_assert_eq(rc, PLUMB_OK, "%s", plumb_errmsg());
+    unlink(save(&file));
+    cr_assert_eq(plumb_hf_model_open(&back, dir, 0), PLUMB_OK, "%s", plumb_errmsg());
+    cr_assert_eq(plumb_hf_model_read(&back, PLUMB_F32, again, false), PLUMB_OK);
+    cr_expect(m.elements == back.elements && !memcmp(flat, again, (size_t)m.elements * 4));
+    cr_expect(back.config.model.norm_eps == 1e-5 && back.config.model.kv_heads == KV);
+    plumb_hf_model_release(&m);
+    plumb_hf_model_release(&back);
+    free(flat);
+    free(again);
+    static const char *const files[] = { "model.safetensors", "config.json" };
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, files[i]);
+        cr_expect_eq(unlink(path), 0, "no \"%s\"", path);
+    }
+    cr_expect_eq(rmdir(dir), 0);
+}
+
 static void refused(const struct change *c, const char *why)
 {
     struct plumb_hf_model m;

@@ -8,7 +8,7 @@
 
 /* Owned copies behind the vocabulary's pointers. */
 struct arrays {
-    char *model, *pre;
+    char *model, *pre, *template;
     const char *const *token, *const *merge;
     float *score;
     int32_t *type;
@@ -53,6 +53,17 @@ static int read_arrays(const struct plumb_gguf *g, struct arrays *a, struct plum
     return read_switches(g, strcmp(a->model, "llama") == 0, v);
 }
 
+static void release(struct arrays *a)
+{
+    free(a->model);
+    free(a->pre);
+    free(a->template);
+    free((void *)a->token);
+    free((void *)a->merge);
+    free(a->score);
+    free(a->type);
+}
+
 int plumb_gguf_tokenizer(const char *path, struct plumb_text *t)
 {
     int rc = PLUMB_OK;
@@ -65,12 +76,23 @@ int plumb_gguf_tokenizer(const char *path, struct plumb_text *t)
     rc = plumb_tokenizer_from_arrays(t, &v);
     if (rc) plumb_fail_while(rc, "\"%s\"", path);
 out:
-    free(a.model);
-    free(a.pre);
-    free((void *)a.token);
-    free((void *)a.merge);
-    free(a.score);
-    free(a.type);
+    release(&a);
+    plumb_gguf_release(&g);
+    return rc;
+}
+
+int plumb_gguf_write_tokenizer(const char *path, const char *dir)
+{
+    int rc = PLUMB_OK;
+    struct plumb_gguf g;
+    struct arrays a = { 0 };
+    struct plumb_vocabulary v = { 0 };
+    PLUMB_TRY(plumb_gguf_open(&g, path));
+    PLUMB_TRYG(read_arrays(&g, &a, &v));
+    PLUMB_TRYG(plumb_gguf_copy_string(&g, "tokenizer.chat_template", &a.template));
+    PLUMB_TRYG(plumb_tokenizer_write(&v, a.template, dir));
+out:
+    release(&a);
     plumb_gguf_release(&g);
     return rc;
 }

@@ -148,13 +148,13 @@ int plumb_hf_model_open(struct plumb_hf_model *m, const char *dir, int64_t num_l
     struct plumb_hf_config config = { 0 };
     struct plumb_weights weights = { 0 };
     *m = (struct plumb_hf_model){ 0 };
+    int rc = PLUMB_OK;
     if (plumb_gguf_is(dir)) {
         PLUMB_TRY(plumb_gguf_model(dir, &config, &weights));
-        return plumb_hf_model_from(m, &config, &weights, num_labels);
+    } else {
+        PLUMB_TRY(plumb_hf_config_read(&config, dir));
+        PLUMB_TRYG(plumb_safetensors_open(&weights, dir));
     }
-    PLUMB_TRY(plumb_hf_config_read(&config, dir));
-    int rc = PLUMB_OK;
-    PLUMB_TRYG(plumb_safetensors_open(&weights, dir));
     PLUMB_TRYG(plumb_hf_model_from(m, &config, &weights, num_labels));
     m->dir = strdup(dir);
     if (!m->dir) rc = alloc_failed("files");

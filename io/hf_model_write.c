@@ -1,10 +1,12 @@
 /* Writing a model folder. */
+#include <plumb/log.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "io/file.h"
+#include "io/gguf_model.h"
 #include "io/hf_model.h"
 #include "io/json.h"
 #include "io/numbers.h"
@@ -77,6 +79,16 @@ static bool same_file(const char *a, const char *b)
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+/* A GGUF file's tokenizer as files; one that cannot be had must not cost the weights. */
+static int copy_tokenizer(const struct plumb_hf_model *m, const char *dir)
+{
+    if (!plumb_file_exists(m->dir)) return PLUMB_OK;
+    const int rc = plumb_gguf_write_tokenizer(m->dir, dir);
+    if (rc != PLUMB_EFORMAT && rc != PLUMB_ENOTSUP) return rc;
+    plumb_log(PLUMB_LOG_WARN, "\"%s\" gets no tokenizer: %s", dir, plumb_errmsg());
+    return PLUMB_OK;
+}
+
 static int copy_extras(const struct plumb_hf_model *m, const char *dir)
 {
     static const char *const names[] = {
@@ -92,6 +104,7 @@ static int copy_extras(const struct plumb_hf_model *m, const char *dir)
         "chat_template.json",
     };
     char from[4096], to[4096];
+    if (m->dir && plumb_gguf_is(m->dir)) return copy_tokenizer(m, dir);
     for (size_t i = 0; m->dir && i < sizeof names / sizeof *names; i++) {
         PLUMB_TRY(plumb_path_join(from, sizeof from, m->dir, names[i]));
         PLUMB_TRY(plumb_path_join(to, sizeof to, dir, names[i]));

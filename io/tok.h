@@ -146,10 +146,13 @@ int plumb_tok_load_flags(const cJSON *obj, const char *where, struct plumb_tok_f
 
 /* tok_preset.c: the steps of a published tokenizer by name; fails naming it when there is none. */
 int plumb_tok_preset(struct plumb_tok *t, const char *name);
+/* The same as part of a tokenizer.json, for the caller to delete. */
+int plumb_tok_preset_json(const char *name, bool *ignore_merges, cJSON **out);
 
 /* tok_arrays.c */
 struct plumb_vocabulary;
 int plumb_tok_from_arrays(struct plumb_tok *t, const struct plumb_vocabulary *v);
+const char *plumb_tok_preset_of(const struct plumb_vocabulary *v); /* the name of its steps */
 /* GPT-2's two files: vocab.json parsed, merges.txt as n bytes. */
 struct plumb_tok_files {
     const cJSON *vocab;

@@ -104,13 +104,18 @@ static int check(const struct plumb_vocabulary *v)
     return PLUMB_OK;
 }
 
+const char *plumb_tok_preset_of(const struct plumb_vocabulary *v)
+{
+    if (strcmp(v->model, "llama")) return v->pre ? v->pre : "default";
+    return v->add_space_prefix ? "sentencepiece" : "sentencepiece-no-prefix";
+}
+
 /* SentencePiece BPE (GGUF's "llama"): ranks are scores, unknown characters become bytes. */
 static int fill_sentencepiece(struct plumb_tok *t, const struct plumb_vocabulary *v)
 {
     if (!v->score)
         return plumb_fail(PLUMB_EFORMAT, "%s: a \"llama\" vocabulary wants scores", where);
-    PLUMB_TRY(
-        plumb_tok_preset(t, v->add_space_prefix ? "sentencepiece" : "sentencepiece-no-prefix"));
+    PLUMB_TRY(plumb_tok_preset(t, plumb_tok_preset_of(v)));
     t->bpe.byte_fallback = t->bpe.fuse_unk = true;
     PLUMB_TRY(merges_of_scores(t, v));
     plumb_tok_bpe_finish(t, v->unk_id >= 0 ? v->token[v->unk_id] : NULL);
@@ -126,7 +131,7 @@ int plumb_tok_from_arrays(struct plumb_tok *t, const struct plumb_vocabulary *v)
     if (!strcmp(v->model, "llama")) {
         PLUMB_TRY(fill_sentencepiece(t, v));
     } else if (!strcmp(v->model, "gpt2")) {
-        PLUMB_TRY(plumb_tok_preset(t, v->pre ? v->pre : "default"));
+        PLUMB_TRY(plumb_tok_preset(t, plumb_tok_preset_of(v)));
         for (int64_t i = 0; i < v->merges; i++)
             PLUMB_TRY(
                 plumb_tok_add_merge_line(t, v->merge[i], strlen(v->merge[i]), (uint32_t)i, where));

@@ -7,11 +7,13 @@
 #include "io/tok.h"
 
 #define BYTE_LEVEL(regex)                                                                          \
-    "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":" regex "}"
+    "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,"                    \
+    "\"use_regex\":" regex "}"
 #define SPLIT(pattern)                                                                             \
-    "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" pattern "\"},\"behavior\":\"Isolated\"}"
+    "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" pattern                                        \
+    "\"},\"behavior\":\"Isolated\",\"invert\":false}"
 #define SEQUENCE(a, b) "{\"type\":\"Sequence\",\"pretokenizers\":[" a "," b "]}"
-#define BYTE_DECODER "\"decoder\":{\"type\":\"ByteLevel\"}"
+#define BYTE_DECODER "\"decoder\":" BYTE_LEVEL("true")
 /* Qwen2 and Llama 3 differ in how many digits make a word. */
 #define WORDS(digits)                                                                              \
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}" digits         \
@@ -50,20 +52,26 @@ static const struct {
       "{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"}]}}" },
 };
 
-int plumb_tok_preset(struct plumb_tok *t, const char *name)
+int plumb_tok_preset_json(const char *name, bool *ignore_merges, cJSON **out)
 {
     char word[64];
+    *out = NULL;
     if (snprintf(word, sizeof word, "%s ", name) >= (int)sizeof word || strchr(name, ' '))
         return plumb_fail(PLUMB_ENOTSUP, "the pre-tokenizer \"%.80s\" is not supported", name);
     for (size_t i = 0; i < sizeof presets / sizeof *presets; i++) {
         const char *at = strstr(presets[i].names, word);
         if (!at || (at != presets[i].names && at[-1] != ' ')) continue;
-        cJSON *json;
-        PLUMB_TRY(plumb_json_parse(presets[i].json, strlen(presets[i].json), name, &json));
-        const int rc = plumb_tok_load_pipeline(t, json, name);
-        cJSON_Delete(json);
-        t->bpe.ignore_merges = presets[i].ignore_merges;
-        return rc;
+        *ignore_merges = presets[i].ignore_merges;
+        return plumb_json_parse(presets[i].json, strlen(presets[i].json), name, out);
     }
     return plumb_fail(PLUMB_ENOTSUP, "the pre-tokenizer \"%.80s\" is not supported", name);
+}
+
+int plumb_tok_preset(struct plumb_tok *t, const char *name)
+{
+    cJSON *json;
+    PLUMB_TRY(plumb_tok_preset_json(name, &t->bpe.ignore_merges, &json));
+    const int rc = plumb_tok_load_pipeline(t, json, name);
+    cJSON_Delete(json);
+    return rc;
 }

@@ -42,5 +42,9 @@ struct plumb_vocabulary {
     bool add_space_prefix; /* llama: a space before the text */
 };
 int plumb_tokenizer_from_arrays(struct plumb_text *t, const struct plumb_vocabulary *v);
+/* Writes <dir>/tokenizer.json and <dir>/tokenizer_config.json of the vocabulary, as transformers
+ * keeps them; chat_template may be NULL. */
+int plumb_tokenizer_write(const struct plumb_vocabulary *v, const char *chat_template,
+                          const char *dir);
 
 void plumb_tokenizer_release(struct plumb_text *t); /* takes a zeroed one */

@@ -2,6 +2,9 @@
  * swift-transformers, ggml. What they hold for vocabularies that are not there is counted. */
 #include <criterion/criterion.h>
 
+#include <unistd.h>
+
+#include "io/gguf_model.h"
 #include "tests/text_rows.h"
 
 /* The shared folder below `data`, or false after saying that the test is skipped. */
@@ -232,17 +235,35 @@ Test(text_vectors, gpt2_vocabulary_and_merges_give_the_ids_of_four_projects)
     plumb_tokenizer_release(&t);
 }
 
+/* A GGUF file read as it is, and through the tokenizer.json written from it. */
+static void replay_gguf(const char *name, int64_t pieces, int32_t bos, int32_t eos, bool adds_bos)
+{
+    char below[200], path[2000], dir[] = "/tmp/plumb-text-XXXXXX";
+    struct plumb_text t;
+    snprintf(below, sizeof below, "tokenizers/llama.cpp-vocab/ggml-vocab-%s.gguf", name);
+    if (!data_path(path, sizeof path, below)) return;
+    cr_assert_not_null(mkdtemp(dir));
+    cr_assert_eq(plumb_gguf_write_tokenizer(path, dir), PLUMB_OK, "%s", plumb_errmsg());
+    for (int written = 0; written < 2; written++) {
+        const int rc = plumb_tokenizer_open(&t, written ? dir : path);
+        cr_assert_eq(rc, PLUMB_OK, "%s", plumb_errmsg());
+        cr_expect(t.vocab_size == pieces && t.bos_id == bos && t.eos_id == eos);
+        cr_expect_eq(t.add_bos, adds_bos);
+        replay_llama_cpp(&t, written ? "tokenizer.json of GGUF" : "GGUF", name);
+        plumb_tokenizer_release(&t);
+    }
+    static const char *const files[] = { "tokenizer.json", "tokenizer_config.json" };
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, files[i]);
+        unlink(path);
+    }
+    rmdir(dir);
+}
+
 Test(text_vectors, gguf_files_give_the_ids_of_llama_cpp)
 {
-    struct plumb_text t;
-    if (!open_shared(&t, "tokenizers/llama.cpp-vocab/ggml-vocab-gpt-2.gguf")) return;
-    cr_expect(t.vocab_size == 50257 && t.eos_id == 50256 && !t.add_bos);
-    replay_llama_cpp(&t, "gpt-2.gguf", "gpt-2");
-    plumb_tokenizer_release(&t);
-    if (!open_shared(&t, "tokenizers/llama.cpp-vocab/ggml-vocab-phi-3.gguf")) return;
-    cr_expect(t.vocab_size == 32064 && t.bos_id == 1 && t.eos_id == 32000 && t.add_bos);
-    replay_llama_cpp(&t, "phi-3.gguf", "phi-3");
-    plumb_tokenizer_release(&t);
+    replay_gguf("gpt-2", 50257, 50256, 50256, false);
+    replay_gguf("phi-3", 32064, 1, 32000, true);
 }
 
 Test(text_vectors, qwen3_tokenizer_gives_the_ids_of_two_projects)
