@@ -1,5 +1,7 @@
 /* The binary: finds the command, prints help and errors, turns a status into an exit code. */
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tools/command.h"
 
@@ -38,6 +40,15 @@ static bool asks_for_help(int argc, char **argv)
     return false;
 }
 
+/* libgomp's threads spin for milliseconds while they wait; where another program holds a core that
+ * made steps of a small model ten times slower. It reads the limit before main runs, so the limit is
+ * set and the program starts over, once; whoever set a wait policy keeps it. */
+static void limit_spinning(char **argv)
+{
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
+    if (setenv("GOMP_SPINCOUNT", "2000", 1) == 0) execv("/proc/self/exe", argv);
+}
+
 static int run_command(const struct plumb_cmd *c, int argc, char **argv)
 {
     if (asks_for_help(argc, argv)) {
@@ -71,6 +82,7 @@ int main(int argc, char **argv)
         puts("plumb " PLUMB_VERSION);
         return close_output(EXIT_DONE);
     }
+    limit_spinning(argv);
     for (const struct plumb_cmd *const *c = commands; *c; c++)
         if (strcmp((*c)->name, name) == 0) return close_output(run_command(*c, argc - 1, argv + 1));
     if (argc > 1)
