@@ -64,6 +64,7 @@ struct plumb_tok_added {
     size_t bytes, pattern_bytes;
     int32_t id;
     struct plumb_tok_flags flags;
+    bool skipped; /* by skip_special: a special token has `pattern` as its content */
 };
 /* Finds added tokens: leftmost, then longest. Nodes of a trie are numbers, node << 8 | byte leads
  * to the child. */
@@ -98,7 +99,8 @@ struct plumb_tok {
     struct plumb_tok_pieces pieces; /* the model's vocabulary */
     struct plumb_tok_bpe_data bpe;
     struct plumb_tok_steps normalizers, pretokenizers, decoders;
-    bool byte_words; /* the last pre-tokenizer is ByteLevel: words reach the model as bytes */
+    bool has_decoder; /* one without steps joins pieces with nothing between, none with spaces */
+    bool byte_words;  /* the last pre-tokenizer is ByteLevel: words reach the model as bytes */
     struct plumb_tok_added *added;
     size_t added_count, added_capacity;
     struct plumb_tok_pieces added_pieces; /* by content */

@@ -96,6 +96,13 @@ static int trie_put(struct plumb_tok_trie *trie, const char *s, size_t n, int32_
     return PLUMB_OK;
 }
 
+static bool is_special_text(const struct plumb_tok *t, const char *s, size_t n)
+{
+    const struct plumb_tok_added *a =
+        plumb_tok_added_by_id(t, plumb_tok_pieces_find(&t->added_pieces, s, n));
+    return a && a->flags.special;
+}
+
 int plumb_tok_added_finish(struct plumb_tok *t, struct plumb_tok_work *w)
 {
     /* \w of Rust's regex, for single_word */
@@ -108,14 +115,13 @@ int plumb_tok_added_finish(struct plumb_tok *t, struct plumb_tok_work *w)
         size_t n = a->bytes;
         w->valid = true;
         if (a->flags.normalized) PLUMB_TRY(plumb_tok_normalize(w, s, n, &s, &n));
-        if (!n)
-            return plumb_fail(PLUMB_EFORMAT, "added token \"%s\": the normalizers leave nothing",
-                              a->content);
         struct plumb_tok_bytes pattern = { 0 };
         PLUMB_TRY(plumb_tok_bytes_put(&pattern, s, n));
         a->pattern = pattern.data;
         a->pattern_bytes = n;
-        PLUMB_TRY(trie_put(a->flags.normalized ? &t->normalized : &t->raw, s, n, (int32_t)i));
+        a->skipped = is_special_text(t, s, n);
+        struct plumb_tok_trie *trie = a->flags.normalized ? &t->normalized : &t->raw;
+        if (n) PLUMB_TRY(trie_put(trie, s, n, (int32_t)i));
     }
     return PLUMB_OK;
 }
@@ -215,13 +221,15 @@ int plumb_tok_cut_added(struct plumb_tok_work *w, const struct plumb_tok_trie *t
             if (!white(cp) || from < done) break;
             start = from;
         }
+        if (a->flags.lstrip && start < done) start = done;
         while (a->flags.rstrip && end < n) {
             const size_t more = plumb_utf8_next(s + end, n - end, &cp);
             if (!white(cp)) break;
             end += more;
         }
         if (done < start) PLUMB_TRY(between(w, s + done, start - done, first && done == 0));
-        PLUMB_TRY(plumb_idbuf_push(w->out, a->id));
+        /* rstrip of the token before may have taken all of this one's text */
+        if (start < end) PLUMB_TRY(plumb_idbuf_push(w->out, a->id));
         done = end;
     }
     return done < n ? between(w, s + done, n - done, first && done == 0) : PLUMB_OK;

@@ -216,11 +216,12 @@ int plumb_tok_decode(struct plumb_tok_work *w, const struct plumb_tok_strings **
 {
     const struct plumb_tok_steps *steps = &w->tok->decoders;
     struct plumb_tok_strings *in = &w->strings[0], *out = &w->strings[1];
-    w->valid = true; /* what is not, becomes U+FFFD before any pattern sees it */
-    for (int i = 0; i < steps->n || (i == 0 && !steps->n); i++) {
+    w->valid = true; /* pieces are, and bytes that are not become U+FFFD */
+    const bool joins = !w->tok->has_decoder;
+    for (int i = 0; i < steps->n + joins; i++) {
         out->n = out->text.n = 0;
-        PLUMB_TRY(steps->n ? steps->step[i].kind->decode(w, &steps->step[i], in, out)
-                           : join_with_spaces(in, out));
+        PLUMB_TRY(joins ? join_with_spaces(in, out)
+                        : steps->step[i].kind->decode(w, &steps->step[i], in, out));
         struct plumb_tok_strings *swap = in;
         in = out;
         out = swap;

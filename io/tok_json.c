@@ -175,6 +175,7 @@ int plumb_tok_load_pipeline(struct plumb_tok *t, const cJSON *root, const char *
         PLUMB_TRY(plumb_tok_load_steps(steps[i], plumb_json_get(root, stage[i]), list[i], kinds[i],
                                        place));
     }
+    t->has_decoder = !absent(plumb_json_get(root, "decoder"));
     const int n = t->pretokenizers.n;
     t->byte_words = n && t->pretokenizers.step[n - 1].maps;
     return PLUMB_OK;

@@ -10,17 +10,29 @@
 /* A backtracking stack of compiled code; what needs more is run by the interpreter. */
 enum { STACK_FIRST = 32 << 10, STACK_LAST = 8 << 20 };
 
-/* Classes that the engines read differently, as Oniguruma has them: outside and inside of [...]. */
+/* What the engines read differently, as Oniguruma has it: outside and inside of [...]. Its \w
+ * outside also takes the numbers of Latin-1. */
+#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+#define LATIN_NUMBERS "\\xb2\\xb3\\xb9\\xbc-\\xbe"
+#define ALONE "[" WORD LATIN_NUMBERS "]"
 static const struct {
     char letter;
     const char *alone, *within;
-} classes[] = {
+} escapes[] = {
     { 's', "\\p{White_Space}", "\\p{White_Space}" },
     { 'S', "\\P{White_Space}", "\\P{White_Space}" },
-    { 'w', "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]", "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}" },
-    { 'W', "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]", NULL },
+    { 'w', ALONE, WORD },
+    { 'W', "[^" WORD LATIN_NUMBERS "]", NULL },
+    { 'b', "(?:(?<=" ALONE ")(?!" ALONE ")|(?<!" ALONE ")(?=" ALONE "))", "\\x08" },
+    { 'B', "(?:(?<=" ALONE ")(?=" ALONE ")|(?<!" ALONE ")(?!" ALONE "))", "B" },
     { 'h', "[0-9a-fA-F]", "0-9a-fA-F" },
     { 'H', "[^0-9a-fA-F]", NULL },
+};
+static const char *const sets[][2] = {
+    { "[:alpha:]", "\\p{Alphabetic}" },  { "[:alnum:]", "\\p{Alphabetic}\\p{Nd}" },
+    { "[:digit:]", "\\p{Nd}" },          { "[:punct:]", "\\p{P}\\p{S}" },
+    { "[:space:]", "\\p{White_Space}" }, { "[:word:]", WORD },
+    { "[:upper:]", "\\p{Uppercase}" },   { "[:lower:]", "\\p{Lowercase}" },
 };
 
 static int refuse(const char *where, const char *pattern, const char *what)
@@ -33,9 +45,9 @@ static int translate_escape(struct plumb_tok_bytes *out, const char *p, bool wit
                             const char *where, const char *pattern)
 {
     *used = p[1] ? 2 : 1;
-    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
-        if (classes[i].letter != p[1]) continue;
-        const char *text = within ? classes[i].within : classes[i].alone;
+    for (size_t i = 0; i < sizeof escapes / sizeof *escapes; i++) {
+        if (escapes[i].letter != p[1]) continue;
+        const char *text = within ? escapes[i].within : escapes[i].alone;
         if (!text) return refuse(where, pattern, "\\W and \\H within [...] are not supported");
         return plumb_tok_bytes_put(out, text, strlen(text));
     }
@@ -44,12 +56,25 @@ static int translate_escape(struct plumb_tok_bytes *out, const char *p, bool wit
     return plumb_tok_bytes_put(out, p, *used);
 }
 
+/* The set [:...:] at p; *used = 0 when it is none that is known. */
+static int translate_set(struct plumb_tok_bytes *out, const char *p, size_t *used)
+{
+    *used = 0;
+    for (size_t i = 0; i < sizeof sets / sizeof *sets && !*used; i++) {
+        const size_t n = strlen(sets[i][0]);
+        if (strncmp(p, sets[i][0], n)) continue;
+        *used = n;
+        return plumb_tok_bytes_put(out, sets[i][1], strlen(sets[i][1]));
+    }
+    return PLUMB_OK;
+}
+
 /* Why the pattern cannot be translated at p, NULL = it can. opening: right after the [ of a class.
  */
 static const char *refusal(const char *p, bool within, bool opening)
 {
     if (within && p[0] == '&' && p[1] == '&') return "intersections within [...] are not supported";
-    if (within && p[0] == '[' && p[1] != ':') return "sets within [...] are not supported";
+    if (within && p[0] == '[') return "sets within [...] are not supported";
     if (within || opening) return NULL;
     if (p[0] == '(' && p[1] == '?') {
         const size_t flags = strspn(p + 2, "imx-");
@@ -61,26 +86,27 @@ static const char *refusal(const char *p, bool within, bool opening)
 
 static int translate(struct plumb_tok_bytes *out, const char *pattern, const char *where)
 {
-    bool within = false, opening = false;
+    bool within = false, opening = false; /* inside of [...]; right behind its start */
     for (const char *p = pattern; *p;) {
-        size_t used = 1;
+        size_t used = 0;
         if (*p == '\\') {
             PLUMB_TRY(translate_escape(out, p, within, &used, where, pattern));
+        } else if (within) {
+            PLUMB_TRY(translate_set(out, p, &used));
+        }
+        if (used) {
             opening = false;
             p += used;
             continue;
         }
         const char *why = refusal(p, within, opening);
         if (why) return refuse(where, pattern, why);
-        if (within && !strncmp(p, "[:", 2) && strstr(p, ":]")) {
-            used = (size_t)(strstr(p, ":]") + 2 - p);
-            opening = false;
-        } else if (!within && *p == '[') {
+        used = 1;
+        if (!within && *p == '[') {
             within = opening = true;
             if (p[1] == '^') used = 2;
-        } else if (within && *p == ']' && !opening) {
-            within = false;
         } else {
+            if (*p == ']' && !opening) within = false;
             opening = false;
         }
         PLUMB_TRY(plumb_tok_bytes_put(out, p, used));
@@ -145,10 +171,12 @@ void plumb_regex_scratch_release(struct plumb_regex_scratch *scratch)
     *scratch = (struct plumb_regex_scratch){ 0 };
 }
 
-/* Moves [low, high) to the next stretch of valid text when `from` has left it; false at the end. */
+/* Moves [low, high) to the next stretch of valid text when `from` has left it; false at the end.
+ * At the very end of the text there is one more place for an empty match. */
 static bool stretch(struct plumb_regex_walk *walk)
 {
     if (walk->started && walk->from < walk->high) return true;
+    if (walk->started && walk->from == walk->n && walk->high == walk->n) return true;
     if (walk->started && walk->from >= walk->n) return false;
     walk->started = true;
     walk->matched = false;
@@ -185,7 +213,7 @@ int plumb_regex_next(const struct plumb_regex *re, struct plumb_regex_scratch *s
     while (stretch(walk)) {
         const int rc = match(re, scratch, walk);
         if (rc == PCRE2_ERROR_NOMATCH) {
-            walk->from = walk->high;
+            walk->from = walk->high + (walk->high == walk->n);
             continue;
         }
         if (rc < 0) {
@@ -199,8 +227,9 @@ int plumb_regex_next(const struct plumb_regex *re, struct plumb_regex_scratch *s
         *end = walk->low + at[1];
         if (*start > *end) *start = *end; /* \\K in a lookbehind */
         if (*start >= *end && walk->matched && walk->last_end == *end) {
+            const size_t left = walk->high - walk->from;
             int32_t cp;
-            walk->from += plumb_utf8_next(walk->s + walk->from, walk->high - walk->from, &cp);
+            walk->from += left ? plumb_utf8_next(walk->s + walk->from, left, &cp) : 1;
             continue;
         }
         walk->from = walk->last_end = *end;

@@ -99,7 +99,7 @@ static int pieces_of(struct plumb_tok_work *w, const int32_t *id, int64_t count,
             return plumb_fail(PLUMB_EINVAL, "cannot decode id %d at place %lld", id[i],
                               (long long)i);
         const struct plumb_tok_added *a = plumb_tok_added_by_id(w->tok, id[i]);
-        if (a && a->flags.special && skip_special) continue;
+        if (a && a->skipped && skip_special) continue;
         size_t n = a ? a->pattern_bytes : 0;
         const char *piece = a ? a->pattern : plumb_tok_piece(&w->tok->pieces, id[i], &n);
         if (!piece) continue;

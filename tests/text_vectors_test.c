@@ -235,6 +235,20 @@ Test(text_vectors, gpt2_vocabulary_and_merges_give_the_ids_of_four_projects)
     plumb_tokenizer_release(&t);
 }
 
+static void replay_others(struct plumb_text *t, const char *name)
+{
+    if (!strcmp(name, "gpt-2")) {
+        const struct replay r = { t, "distilgpt2", .tidies = true };
+        replay_ggml(t, name, "gpt-2");
+        replay_swift(&r, name, "tokenizers/vectors/swift-transformers/gpt2_encoded_tokens.json");
+        return;
+    }
+    const struct replay llama_2 = { t, "coreml-projects/Llama-2-7b-chat-coreml" };
+    const struct replay llama = { t, "Xenova/llama-tokenizer" };
+    replay_swift(&llama_2, name, "tokenizers/vectors/swift-transformers/llama_encoded.json");
+    replay_transformers_js(&llama, name, "llama");
+}
+
 /* A GGUF file read as it is, and through the tokenizer.json written from it. */
 static void replay_gguf(const char *name, int64_t pieces, int32_t bos, int32_t eos, bool adds_bos)
 {
@@ -250,6 +264,7 @@ static void replay_gguf(const char *name, int64_t pieces, int32_t bos, int32_t e
         cr_expect(t.vocab_size == pieces && t.bos_id == bos && t.eos_id == eos);
         cr_expect_eq(t.add_bos, adds_bos);
         replay_llama_cpp(&t, written ? "tokenizer.json of GGUF" : "GGUF", name);
+        replay_others(&t, name);
         plumb_tokenizer_release(&t);
     }
     static const char *const files[] = { "tokenizer.json", "tokenizer_config.json" };
