@@ -141,6 +141,9 @@ int plumb_tok_load(struct plumb_tok *t, const cJSON *root, const char *where);
 int plumb_tok_load_steps(struct plumb_tok_steps *steps, const cJSON *obj, const char *list,
                          const struct plumb_tok_kind *kinds, const char *where);
 int plumb_tok_copy(char **out, size_t *bytes, const char *s);
+/* step->text = the one character that stands at obj[key]. */
+int plumb_tok_load_character(struct plumb_tok_step *step, const cJSON *obj, const char *key,
+                             const char *where);
 void plumb_tok_steps_release(struct plumb_tok_steps *steps);
 
 int plumb_tok_load_pipeline(struct plumb_tok *t, const cJSON *root, const char *where);

@@ -63,7 +63,8 @@ int plumb_tok_add(struct plumb_tok *t, const char *content, const struct plumb_t
                               where, content, id, piece);
     }
     if (wanted_id >= 0 && wanted_id != id)
-        plumb_log(PLUMB_LOG_WARN, "%s: added token \"%s\" says id %" PRId64 ", it has id %d", where,
+        plumb_log(PLUMB_LOG_WARN,
+                  "%s: added token \"%s\" has id %" PRId64 " in the file, but gets %d", where,
                   content, wanted_id, id);
     struct plumb_tok_added *entry;
     PLUMB_TRY(entry_of(t, id, &entry));
@@ -98,8 +99,8 @@ static int trie_put(struct plumb_tok_trie *trie, const char *s, size_t n, int32_
 
 static bool is_special_text(const struct plumb_tok *t, const char *s, size_t n)
 {
-    const struct plumb_tok_added *a =
-        plumb_tok_added_by_id(t, plumb_tok_pieces_find(&t->added_pieces, s, n));
+    const struct plumb_tok_added *a = plumb_tok_added_by_id(
+        t, plumb_tok_pieces_find(&t->added_pieces, s, n));
     return a && a->flags.special;
 }
 

@@ -129,6 +129,26 @@ Test(tok_arrays, long_words_cost_no_square)
     plumb_tokenizer_release(&t);
 }
 
+/* A line of 11 MB without a word: the pattern goes back over it several times. */
+Test(tok_arrays, megabytes_of_spaces_are_one_word)
+{
+    enum { N = 11 << 20 };
+    struct bytes_vocabulary b;
+    struct plumb_text t;
+    struct plumb_idbuf got = { 0 };
+    byte_alphabet(&b, "qwen2");
+    cr_assert_eq(plumb_tokenizer_from_arrays(&t, &b.v), PLUMB_OK, "%s", plumb_errmsg());
+    char *text = malloc(N);
+    cr_assert_not_null(text);
+    memset(text, ' ', N);
+    cr_assert_eq(t.encode(t.self, text, N, true, &got), PLUMB_OK, "%s", plumb_errmsg());
+    cr_assert_eq(got.n, N);
+    for (int i = 0; i < N; i++) cr_assert_eq(got.id[i], ' ');
+    free(text);
+    plumb_idbuf_release(&got);
+    plumb_tokenizer_release(&t);
+}
+
 /* Marks of classes 230 and 220 in turn: sorting neighbours would take hours. */
 Test(tok_arrays, a_million_combining_marks_are_put_in_order)
 {

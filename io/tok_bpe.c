@@ -19,6 +19,8 @@ enum { FEW_SYMBOLS = 24 }; /* up to here scanning for the best merge beats a hea
 
 static int add_symbol(struct plumb_tok_work *w, int32_t id)
 {
+    if (w->symbols == INT32_MAX)
+        return plumb_fail(PLUMB_EINVAL, "a word has over %d characters", INT32_MAX);
     PLUMB_TRY(plumb_tok_grow(&w->symbol, &w->symbol_capacity, w->symbols + 1, sizeof *w->symbol));
     w->symbol[w->symbols++].id = id;
     return PLUMB_OK;

@@ -138,13 +138,11 @@ static int decode_fuse(struct plumb_tok_work *w, const struct plumb_tok_step *st
 
 static int load_strip(struct plumb_tok_step *step, const cJSON *obj, const char *where)
 {
-    const char *content;
-    PLUMB_TRY(plumb_json_string(obj, "content", where, &content));
-    PLUMB_TRY(plumb_tok_copy(&step->text, &step->text_bytes, content));
+    PLUMB_TRY(plumb_tok_load_character(step, obj, "content", where));
     PLUMB_TRY(plumb_json_i64(obj, "start", where, &step->start));
     PLUMB_TRY(plumb_json_i64(obj, "stop", where, &step->stop));
-    if (!step->text_bytes || step->start < 0 || step->stop < 0)
-        return plumb_fail(PLUMB_EFORMAT, "%s: a Strip wants a character and counts >= 0", where);
+    if (step->start < 0 || step->stop < 0)
+        return plumb_fail(PLUMB_EFORMAT, "%s: a Strip wants counts >= 0", where);
     return PLUMB_OK;
 }
 

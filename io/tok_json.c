@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "io/tok.h"
+#include "io/utf8.h"
 
 /* Later models (Unigram, WordPiece, WordLevel) are further entries. */
 static const struct plumb_tok_model *const models[] = { &plumb_tok_bpe };
@@ -19,6 +20,18 @@ int plumb_tok_copy(char **out, size_t *bytes, const char *s)
     if (!*out) return plumb_fail(PLUMB_EMEM, "could not allocate %zu bytes", *bytes + 1);
     memcpy(*out, s, *bytes + 1);
     return PLUMB_OK;
+}
+
+int plumb_tok_load_character(struct plumb_tok_step *step, const cJSON *obj, const char *key,
+                             const char *where)
+{
+    const char *s;
+    int32_t cp;
+    PLUMB_TRY(plumb_json_string(obj, key, where, &s));
+    if (!*s || s[plumb_utf8_next(s, strlen(s), &cp)])
+        return plumb_fail(PLUMB_EFORMAT, "%s: \"%s\" wants one character, got \"%.80s\"", where,
+                          key, s);
+    return plumb_tok_copy(&step->text, &step->text_bytes, s);
 }
 
 static bool absent(const cJSON *v) { return !v || cJSON_IsNull(v); }

@@ -5,6 +5,7 @@
 
 #include "io/json.h"
 #include "io/tok.h"
+#include "io/tokenizer.h"
 #include "io/utf8.h"
 
 /* A code point and its place before sorting, for runs of combining marks too long for insertion. */
@@ -153,6 +154,9 @@ int plumb_tok_normalize(struct plumb_tok_work *w, const char *s, size_t n, const
         PLUMB_TRY(steps->step[i].kind->rewrite(w, &steps->step[i], s, n, to));
         s = to->data ? to->data : "";
         n = to->n;
+        if (n > PLUMB_TEXT_LIMIT)
+            return plumb_fail(PLUMB_EINVAL, "the normalizers make a text of %zu bytes, over %zu", n,
+                              PLUMB_TEXT_LIMIT);
     }
     *out = s;
     *out_n = n;

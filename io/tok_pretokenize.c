@@ -149,9 +149,7 @@ int plumb_tok_load_metaspace(struct plumb_tok_step *step, const cJSON *obj, cons
 {
     static const char *const schemes[] = { "always", "first", "never" };
     const char *text;
-    PLUMB_TRY(plumb_json_string(obj, "replacement", where, &text));
-    if (!*text) return plumb_fail(PLUMB_EFORMAT, "%s: the replacement is empty", where);
-    PLUMB_TRY(plumb_tok_copy(&step->text, &step->text_bytes, text));
+    PLUMB_TRY(plumb_tok_load_character(step, obj, "replacement", where));
     bool prefix;
     PLUMB_TRY(plumb_json_bool_or(obj, "add_prefix_space", where, true, &prefix));
     PLUMB_TRY(plumb_json_bool_or(obj, "split", where, true, &step->split));

@@ -8,7 +8,7 @@
 #include "io/utf8.h"
 
 /* A backtracking stack of compiled code; what needs more is run by the interpreter. */
-enum { STACK_FIRST = 32 << 10, STACK_LAST = 8 << 20 };
+enum { STACK_FIRST = 32 << 10, STACK_LAST = 8 << 20, MOST_STEPS = 10000000 };
 
 /* What the engines read differently, as Oniguruma has it: outside and inside of [...]. Its \w
  * outside also takes the numbers of Latin-1. */
@@ -198,6 +198,10 @@ static int match(const struct plumb_regex *re, struct plumb_regex_scratch *scrat
 {
     PCRE2_SPTR s = (PCRE2_SPTR)(walk->s + walk->low);
     const size_t n = walk->high - walk->low, from = walk->from - walk->low;
+    /* A greedy run goes back over itself, so steps grow with the text: a fixed limit would refuse
+     * ten megabytes of spaces. */
+    const uint64_t steps = MOST_STEPS + 16 * (uint64_t)n;
+    pcre2_set_match_limit(scratch->context, steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX);
     int rc = pcre2_match(re->code, s, n, from, PCRE2_NO_UTF_CHECK, scratch->data, scratch->context);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
         rc = pcre2_match(re->code, s, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, scratch->data,

@@ -214,6 +214,7 @@ Test(tokenizer, faults_of_a_pipeline_are_named)
           "Doubled" },
         { ",'pre_tokenizer':{'type':'Metaspace','replacement':'_','prepend_scheme':'often'}",
           "often" },
+        { ",'pre_tokenizer':{'type':'Metaspace','replacement':'__'}", "one character" },
         { ",'decoder':{'type':'CTC'}", "CTC" },
         { ",'decoder':{'type':'Sequence'}", "decoders" },
         { ",'decoder':{'type':'Strip','content':' ','start':-1,'stop':0}", "Strip" },
