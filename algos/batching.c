@@ -44,7 +44,7 @@ struct build {
 
 static void append(struct build *b, struct plumb_ids ids, int64_t position)
 {
-    memcpy(b->token + b->N, ids.id, (size_t)ids.n * sizeof *ids.id);
+    if (ids.n > 0) memcpy(b->token + b->N, ids.id, (size_t)ids.n * sizeof *ids.id);
     for (int64_t i = 0; i < ids.n; i++)
         b->position[b->N + i] = (int32_t)(position + i);
     b->N += ids.n;
