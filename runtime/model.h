@@ -31,8 +31,8 @@ struct plumb_model {
     bool batch_invariant; /* forward products whose rows do not depend on the batch */
 };
 
-/* TRAINED keeps a master copy where the compute dtype is narrower; TRAINED_NARROW updates the compute
- * dtype itself, with stochastic rounding. */
+/* TRAINED keeps a master copy where the compute dtype is narrower; TRAINED_NARROW updates the
+ * compute dtype itself, with stochastic rounding. */
 enum plumb_model_kind { PLUMB_MODEL_TRAINED, PLUMB_MODEL_TRAINED_NARROW, PLUMB_MODEL_FROZEN };
 /* Lays the model out in `run`. Weights are undefined until filled through plumb_model_fill.
  * Works on a counting arena. */

@@ -40,9 +40,9 @@ static bool asks_for_help(int argc, char **argv)
     return false;
 }
 
-/* libgomp's threads spin for milliseconds while they wait; where another program holds a core that
- * made steps of a small model ten times slower. It reads the limit before main runs, so the limit is
- * set and the program starts over, once; whoever set a wait policy keeps it. */
+/* libgomp's threads spin for milliseconds while they wait; where another program holds a core
+ * that made steps of a small model ten times slower. It reads the limit before main runs, so the
+ * limit is set and the program starts over, once; whoever set a wait policy keeps it. */
 static void limit_spinning(char **argv)
 {
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
