@@ -17,11 +17,18 @@ all:
 	$(call configure,release)
 	$(build_program)
 
-demo bench:
+demo:
 	@tools/packages.sh install
 	$(call configure,release)
 	$(build_program)
-	build/plumb $@
+	build/plumb demo
+
+bench:
+	@tools/packages.sh install
+	$(call configure,release)
+	$(build_program) bench_head
+	build/plumb bench
+	build/bench_head
 
 test:
 	@tools/packages.sh install test

@@ -17,7 +17,7 @@ struct plumb_bench_options {
     const char *op;  /* only ops whose name holds this; NULL = all */
     const char *csv; /* file to append rows to; NULL = none */
     int64_t repeats;
-    bool ops, head, step; /* the parts to run */
+    bool ops, step; /* the parts to run */
 };
 
 /* Runs `run` once to warm up, then `repeats` times. */
@@ -27,5 +27,4 @@ double plumb_bench_now(void); /* seconds of a monotonic clock */
 int plumb_bench_ceilings(int64_t repeats, struct plumb_ceilings *out);
 /* The parts. Each prints a table. */
 int plumb_bench_ops(const struct plumb_bench_options *o, const struct plumb_ceilings *c);
-int plumb_bench_head(const struct plumb_bench_options *o);
 int plumb_bench_step(const struct plumb_bench_options *o);

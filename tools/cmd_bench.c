@@ -1,4 +1,4 @@
-/* `plumb bench`: every op's large cases, the head against its matrix products, a training step. */
+/* `plumb bench`: every op's large cases and whole training steps. */
 #include "tools/bench.h"
 #include "tools/command.h"
 
@@ -9,8 +9,6 @@
     }
 static const struct plumb_option rows[] = {
     ROW(ops, PLUMB_OPT_BOOL, 0, 0, 0, "true", "", "time the ops' own cases"),
-    ROW(head, PLUMB_OPT_BOOL, 0, 0, 0, "true", "",
-        "time the head against the matrix products of its schedule"),
     ROW(step, PLUMB_OPT_BOOL, 0, 0, 0, "true", "",
         "time whole DPO steps with prompt sharing on and off"),
     ROW(op, PLUMB_OPT_STRING, PLUMB_OPT_NONE, 0, 0, NULL, "", "only ops whose name holds this"),
