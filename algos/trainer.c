@@ -323,12 +323,14 @@ static int after_step(struct plumb_trainer *t)
     if (t->hooks.after_step) PLUMB_TRY(t->hooks.after_step(t->hooks.self, t));
     if (due(t, c->logging_strategy, c->logging_steps, step) || (step == 1 && c->logging_first_step))
         PLUMB_TRY(log_line(t));
+    const double begun = now();
     const double eval_every = isnan(c->eval_steps) ? c->logging_steps : c->eval_steps;
     if (t->eval && due(t, c->eval_strategy, eval_every, step)) PLUMB_TRY(evaluate_and_log(t));
     t->stopped = !last && t->hooks.stop && t->hooks.stop(t->hooks.self);
     const bool save = due(t, c->save_strategy, c->save_steps, step) || t->stopped ||
                       (last && c->save_strategy != PLUMB_INTERVAL_NO);
     if (save && t->hooks.save) PLUMB_TRY(t->hooks.save(t->hooks.self, t));
+    t->log_seconds += now() - begun; /* tokens_per_second and step_time are those of training */
     return PLUMB_OK;
 }
 
