@@ -7,7 +7,7 @@
 #include "io/tok_table.h"
 #include <cJSON.h>
 #include <plumb/text.h>
-#include <threads.h>
+#include <pthread.h>
 
 struct plumb_tok;
 struct plumb_tok_work;
@@ -111,7 +111,7 @@ struct plumb_tok {
     struct plumb_regex *word_character;
     struct plumb_idbuf before, after; /* what the post-processor puts around a text */
     struct plumb_tok_bytes merged;    /* scratch while merges are read */
-    mtx_t lock;
+    pthread_mutex_t lock;
     bool has_lock;
     struct plumb_tok_work *idle;
 };
@@ -138,16 +138,14 @@ struct plumb_tok_work {
 
 /* tok_json.c */
 int plumb_tok_load(struct plumb_tok *t, const cJSON *root, const char *where);
-int plumb_tok_load_steps(struct plumb_tok_steps *steps, const cJSON *obj, const char *list,
-                         const struct plumb_tok_kind *kinds, const char *where);
+/* The normalizers, pre-tokenizers and decoders of a file. */
+int plumb_tok_load_pipeline(struct plumb_tok *t, const cJSON *root, const char *where);
+int plumb_tok_load_flags(const cJSON *obj, const char *where, struct plumb_tok_flags *f);
 int plumb_tok_copy(char **out, size_t *bytes, const char *s);
 /* step->text = the one character that stands at obj[key]. */
 int plumb_tok_load_character(struct plumb_tok_step *step, const cJSON *obj, const char *key,
                              const char *where);
 void plumb_tok_steps_release(struct plumb_tok_steps *steps);
-
-int plumb_tok_load_pipeline(struct plumb_tok *t, const cJSON *root, const char *where);
-int plumb_tok_load_flags(const cJSON *obj, const char *where, struct plumb_tok_flags *f);
 
 /* tok_preset.c: the steps of a published tokenizer by name; fails naming it when there is none. */
 int plumb_tok_preset(struct plumb_tok *t, const char *name);
@@ -178,7 +176,7 @@ int plumb_tok_read(struct plumb_tok *t, const char *path, struct plumb_tok_names
 int plumb_tok_configure(struct plumb_tok *t, const struct plumb_tok_configs *c,
                         struct plumb_tok_names *names);
 
-/* tok_pattern.c: what a step looks for, match after match. Results end at the next call. */
+/* tok_pattern.c: what a step looks for, match after match. */
 struct plumb_tok_walk {
     struct plumb_tok_work *work;
     const struct plumb_tok_step *step;

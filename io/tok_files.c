@@ -11,11 +11,10 @@
 enum { PATH_BYTES = 4096 };
 
 /* Tokenizer classes whose vocabulary and merges need nothing else, and their default tokens. */
-struct class
-{
+struct family {
     const char *name, *preset, *bos, *eos, *pad, *unk;
 };
-static const struct class classes[] = {
+static const struct family families[] = {
     { "GPT2Tokenizer", "gpt-2", "<|endoftext|>", "<|endoftext|>", NULL, "<|endoftext|>" },
     { "Qwen2Tokenizer", "qwen2", NULL, "<|endoftext|>", "<|endoftext|>", "<|endoftext|>" },
 };
@@ -42,14 +41,14 @@ static int load_if_there(const char *dir, const char *name, cJSON **out)
 
 /* The class that the configuration names ("...Fast" means the same one), GPT-2 when it names none.
  */
-static int find_class(const cJSON *config, const struct class **out)
+static int find_family(const cJSON *config, const struct family **out)
 {
     const cJSON *v = plumb_json_get(config, "tokenizer_class");
-    const char *name = cJSON_IsString(v) ? v->valuestring : classes[0].name;
-    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
-        const size_t n = strlen(classes[i].name);
-        *out = &classes[i];
-        if (!strncmp(name, classes[i].name, n) && (!name[n] || !strcmp(name + n, "Fast")))
+    const char *name = cJSON_IsString(v) ? v->valuestring : families[0].name;
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        const size_t n = strlen(families[i].name);
+        *out = &families[i];
+        if (!strncmp(name, families[i].name, n) && (!name[n] || !strcmp(name + n, "Fast")))
             return PLUMB_OK;
     }
     return plumb_fail(PLUMB_ENOTSUP,
@@ -58,16 +57,16 @@ static int find_class(const cJSON *config, const struct class **out)
 }
 
 /* The default tokens of a class, where the vocabulary has them. */
-static int add_defaults(struct plumb_tok *t, const struct class *class,
+static int add_defaults(struct plumb_tok *t, const struct family *family,
                         struct plumb_tok_names *names)
 {
-    const char *const content[] = { class->bos, class->eos, class->pad, class->unk };
+    const char *const content[] = { family->bos, family->eos, family->pad, family->unk };
     int32_t *const id[] = { &names->bos, &names->eos, &names->pad, &names->unk };
     const struct plumb_tok_flags flags = { .special = true };
     plumb_tok_add_begin(t);
     for (int i = 0; i < 4; i++) {
         *id[i] = content[i] ? plumb_tok_find(t, content[i]) : -1;
-        if (*id[i] >= 0) PLUMB_TRY(plumb_tok_add(t, content[i], &flags, -1, class->name));
+        if (*id[i] >= 0) PLUMB_TRY(plumb_tok_add(t, content[i], &flags, -1, family->name));
     }
     return PLUMB_OK;
 }
@@ -90,19 +89,19 @@ static int read_two_files(struct plumb_tok *t, const char *vocab_path, const cha
     int rc = PLUMB_OK;
     cJSON *vocab = NULL;
     char *merges = NULL;
-    const struct class *class;
+    const struct family *family;
     struct plumb_tok_files f = { .vocab_path = vocab_path, .merges_path = merges_path };
-    PLUMB_TRYG(find_class(c->config, &class));
+    PLUMB_TRYG(find_family(c->config, &family));
     PLUMB_TRYG(plumb_json_load(vocab_path, 0, &vocab));
     PLUMB_TRYG(plumb_file_read(merges_path, 0, &merges, &f.n));
     f.vocab = vocab;
     f.merges = merges;
-    PLUMB_TRYG(plumb_tok_from_files(t, &f, class->preset));
+    PLUMB_TRYG(plumb_tok_from_files(t, &f, family->preset));
     bool prefix;
     PLUMB_TRYG(
         plumb_json_bool_or(c->config, "add_prefix_space", "tokenizer_config.json", false, &prefix));
     t->pretokenizers.step[t->pretokenizers.n - 1].prefix_space = prefix; /* a ByteLevel */
-    PLUMB_TRYG(add_defaults(t, class, names));
+    PLUMB_TRYG(add_defaults(t, family, names));
     PLUMB_TRYG(plumb_tok_configure(t, c, names));
     PLUMB_TRYG(add_around(t, c->config, names));
 out:

@@ -52,8 +52,8 @@ static int load_step(struct plumb_tok_steps *steps, const cJSON *obj, const char
     return kinds->load ? kinds->load(step, obj, place) : PLUMB_OK;
 }
 
-int plumb_tok_load_steps(struct plumb_tok_steps *steps, const cJSON *obj, const char *list,
-                         const struct plumb_tok_kind *kinds, const char *where)
+static int load_steps(struct plumb_tok_steps *steps, const cJSON *obj, const char *list,
+                      const struct plumb_tok_kind *kinds, const char *where)
 {
     const char *type;
     if (absent(obj)) return PLUMB_OK;
@@ -64,7 +64,7 @@ int plumb_tok_load_steps(struct plumb_tok_steps *steps, const cJSON *obj, const 
         return plumb_fail(PLUMB_EFORMAT, "%s: a Sequence wants an array \"%s\", got %s", where,
                           list, plumb_json_type(each));
     for (each = each->child; each; each = each->next)
-        PLUMB_TRY(plumb_tok_load_steps(steps, each, list, kinds, where));
+        PLUMB_TRY(load_steps(steps, each, list, kinds, where));
     return PLUMB_OK;
 }
 
@@ -185,8 +185,7 @@ int plumb_tok_load_pipeline(struct plumb_tok *t, const cJSON *root, const char *
     for (int i = 0; i < 3; i++) {
         char place[300];
         snprintf(place, sizeof place, "%s: %s", where, stage[i]);
-        PLUMB_TRY(plumb_tok_load_steps(steps[i], plumb_json_get(root, stage[i]), list[i], kinds[i],
-                                       place));
+        PLUMB_TRY(load_steps(steps[i], plumb_json_get(root, stage[i]), list[i], kinds[i], place));
     }
     t->has_decoder = !absent(plumb_json_get(root, "decoder"));
     const int n = t->pretokenizers.n;

@@ -11,7 +11,7 @@
 /* A code point and its place before sorting, for runs of combining marks too long for insertion. */
 struct mark {
     int32_t cp;
-    int class;
+    int order;
     size_t place;
 };
 enum { INSERTED = 32 };
@@ -24,7 +24,7 @@ static int class_of(int32_t cp)
 static int by_class(const void *a, const void *b)
 {
     const struct mark *x = a, *y = b;
-    if (x->class != y->class) return x->class < y->class ? -1 : 1;
+    if (x->order != y->order) return x->order < y->order ? -1 : 1;
     return x->place < y->place ? -1 : 1;
 }
 

@@ -31,10 +31,10 @@ static void work_free(struct plumb_tok_work *w)
 
 static int work_take(struct plumb_tok *t, struct plumb_tok_work **out)
 {
-    mtx_lock(&t->lock);
+    pthread_mutex_lock(&t->lock);
     struct plumb_tok_work *w = t->idle;
     if (w) t->idle = w->next;
-    mtx_unlock(&t->lock);
+    pthread_mutex_unlock(&t->lock);
     if (!w) w = calloc(1, sizeof *w);
     if (!w) return plumb_fail(PLUMB_EMEM, "could not allocate the scratch of a tokenizer");
     w->tok = t;
@@ -44,10 +44,10 @@ static int work_take(struct plumb_tok *t, struct plumb_tok_work **out)
 
 static void work_give(struct plumb_tok *t, struct plumb_tok_work *w)
 {
-    mtx_lock(&t->lock);
+    pthread_mutex_lock(&t->lock);
     w->next = t->idle;
     t->idle = w;
-    mtx_unlock(&t->lock);
+    pthread_mutex_unlock(&t->lock);
 }
 
 static int words(struct plumb_tok_work *w, const char *s, size_t n, bool first)
@@ -164,7 +164,7 @@ static void tok_free(struct plumb_tok *t)
     plumb_idbuf_release(&t->before);
     plumb_idbuf_release(&t->after);
     plumb_tok_bytes_release(&t->merged);
-    if (t->has_lock) mtx_destroy(&t->lock);
+    if (t->has_lock) pthread_mutex_destroy(&t->lock);
     free(t);
 }
 
@@ -172,7 +172,7 @@ static int tok_new(struct plumb_tok **out)
 {
     struct plumb_tok *t = calloc(1, sizeof *t);
     if (!t) return plumb_fail(PLUMB_EMEM, "could not allocate a tokenizer");
-    t->has_lock = mtx_init(&t->lock, mtx_plain) == thrd_success;
+    t->has_lock = pthread_mutex_init(&t->lock, NULL) == 0;
     if (!t->has_lock) {
         free(t);
         return plumb_fail(PLUMB_EMEM, "could not make the lock of a tokenizer");

@@ -154,6 +154,32 @@ Test(tokenizer, added_tokens_are_cut_out_as_their_flags_say)
     plumb_tokenizer_release(&t);
 }
 
+/* Figures 3 to 6 of Unicode Standard Annex 15. */
+Test(tokenizer, normal_forms_are_those_of_the_standard)
+{
+    static const struct {
+        const char *form;
+        int32_t ring[2], ligature[2], long_s[3];
+    } rows[] = { { "NFC", { 20 }, { 22 }, { 23, 24 } },
+                 { "NFD", { 7, 21 }, { 22 }, { 25, 24, 26 } },
+                 { "NFKC", { 20 }, { 27, 28 }, { 29 } },
+                 { "NFKD", { 7, 21 }, { 27, 28 }, { 30, 24, 26 } } };
+    for (int i = 0; i < 4; i++) {
+        char member[100];
+        struct plumb_text t;
+        snprintf(member, sizeof member, ",'normalizer':{'type':'%s'}", rows[i].form);
+        must_open(&t, json("",
+                           ",'\\u00e5':20,'\\u030a':21,'\\ufb01':22,'\\u1e9b':23,'\\u0323':24,"
+                           "'\\u017f':25,'\\u0307':26,'f':27,'i':28,'\\u1e69':29,'s':30",
+                           "", member));
+        expect_ids(&t, "a\xCC\x8A", 3, rows[i].ring, 1 + (rows[i].ring[1] != 0));
+        expect_ids(&t, "\xEF\xAC\x81", 3, rows[i].ligature, 1 + (rows[i].ligature[1] != 0));
+        expect_ids(&t, "\xE1\xBA\x9B\xCC\xA3", 5, rows[i].long_s,
+                   1 + (rows[i].long_s[1] != 0) + (rows[i].long_s[2] != 0));
+        plumb_tokenizer_release(&t);
+    }
+}
+
 Test(tokenizer, ids_without_a_piece_decode_to_nothing_and_negative_ones_fail)
 {
     struct plumb_text t;
