@@ -38,7 +38,7 @@ static double weight(const struct plumb_task *t, const struct plumb_example *e)
 }
 
 /* TRL's rule: rows in file order, in groups of the batch size; each takes the completion of the
- * row before it, the first that of the last. */
+ * row before it, the first that of the last, cut to max_length behind its own prompt. */
 static int complete(const struct plumb_task *t, const struct plumb_trainer *tr,
                     const struct plumb_dataset *d, int64_t index, struct plumb_example *e)
 {
@@ -50,6 +50,8 @@ static int complete(const struct plumb_task *t, const struct plumb_trainer *tr,
     struct plumb_example other;
     PLUMB_TRY(d->get(d->self, index > first ? index - 1 : last - 1, &other));
     e->kl_completion = other.completion[0];
+    const int64_t left = tr->config->max_length - e->prompt.n;
+    if (tr->config->max_length > 0 && e->kl_completion.n > left) e->kl_completion.n = left;
     return PLUMB_OK;
 }
 
@@ -80,10 +82,9 @@ static int plan(const struct plumb_task *t, const struct plumb_trainer *tr,
     struct results r;
     struct plumb_pass p;
     void *arrays;
-    /* A mismatched completion may follow any prompt: at most the sum of both longest sides. */
-    PLUMB_TRY(plumb_arena_push(step, 2 * plumb_batch_bytes(z), &arrays));
+    PLUMB_TRY(plumb_arena_push(step, 2 * plumb_batch_bytes(z), &arrays)); /* and the mismatched */
     PLUMB_TRY(push_results(&r, tr->policy.prec.master, z->sequences, step));
-    PLUMB_TRY(plumb_pass_sums_plan(&tr->policy, 2 * z->tokens, 2 * z->targets, step));
+    PLUMB_TRY(plumb_pass_sums_plan(&tr->policy, z->tokens, z->targets, step));
     return plumb_pass_init(&p, &tr->policy, NULL, z->tokens, z->targets, true, step);
 }
 
@@ -104,7 +105,7 @@ static int reference_point(const struct plumb_task *t, struct plumb_trainer *tr,
     struct plumb_batch b;
     PLUMB_TRY(plumb_batch_build(&side, m->e, m->count, &tr->step, &b, NULL));
     PLUMB_TRY(plumb_pass_sums(&tr->policy, &b, &tr->step, r->kl_logps));
-    if (all_known(m->e, m->count))
+    if (tr->ref_logps) /* a column of the data has the rows' own sums only */
         for (int64_t i = 0; i < m->count; i++)
             plumb_tensor_set(r->kl_ref, i, m->e[i].ref_logps[1]);
     else

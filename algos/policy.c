@@ -114,8 +114,13 @@ int plumb_check_loss(const struct plumb_trainer *t, const struct plumb_micro *m,
                      int64_t sequences_per_loss)
 {
     if (isfinite(m->loss)) return PLUMB_OK;
-    const int64_t bad = first_bad(losses, count);
-    const int64_t row = bad < 0 ? -1 : p->batch->example[bad * sequences_per_loss];
-    return plumb_fail(PLUMB_ENUM, "step %lld: the loss is %g at data row %lld: %s",
-                      (long long)t->state.step + 1, m->loss, (long long)row, culprit(t, p));
+    const int64_t bad = first_bad(losses, count) > 0 ? first_bad(losses, count) : 0;
+    int64_t sequence = bad * sequences_per_loss;
+    if (sequences_per_loss == 0)
+        while (p->batch->targets.offset[sequence + 1] <= bad)
+            sequence++;
+    return plumb_fail(PLUMB_ENUM, "%s %lld: the loss is %g at data row %lld: %s",
+                      m->train ? "step" : "evaluation after step",
+                      (long long)t->state.step + (m->train ? 1 : 0), m->loss,
+                      (long long)p->batch->example[sequence], culprit(t, p));
 }

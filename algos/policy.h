@@ -33,7 +33,7 @@ double plumb_mean(struct plumb_tensor t, int64_t first, int64_t last); /* NaN ov
 /* Share of the targets of sequences r, r + stride, ... that are the head's argmax. */
 double plumb_pass_accuracy(const struct plumb_pass *p, int64_t first_sequence, int64_t stride);
 /* Fails with PLUMB_ENUM when m->loss is not finite, naming step, data row and the first tensor
- * at fault. */
+ * at fault. sequences_per_loss 0: the losses are those of the targets. */
 int plumb_check_loss(const struct plumb_trainer *t, const struct plumb_micro *m,
                      const struct plumb_pass *p, struct plumb_tensor losses, int64_t count,
                      int64_t sequences_per_loss);

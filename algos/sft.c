@@ -73,7 +73,7 @@ static int micro(const struct plumb_task *t, struct plumb_trainer *tr, struct pl
     m->loss = sum / m->divisor;
     plumb_tally_add(m->tally, "entropy", plumb_mean(p.head.entropy, 0, M));
     plumb_tally_add(m->tally, "mean_token_accuracy", plumb_pass_accuracy(&p, 0, 1));
-    return plumb_check_loss(tr, m, &p, losses, 0, 1);
+    return plumb_check_loss(tr, m, &p, losses, M, 0);
 }
 
 struct plumb_task plumb_task_sft(const struct plumb_sft_config *c)

@@ -25,7 +25,7 @@ static int plan_length(struct plumb_trainer *t)
 int plumb_trainer_init(struct plumb_trainer *t, const struct plumb_train_config *config,
                        const struct plumb_task *task, const struct plumb_model_config *model,
                        const struct plumb_dataset *train, const struct plumb_dataset *eval,
-                       const struct plumb_device *dev, enum plumb_dtype compute, bool precompute)
+                       const struct plumb_device *dev, enum plumb_dtype compute, int64_t precompute)
 {
     *t = (struct plumb_trainer){ .config = config,
                                  .task = task,
@@ -115,14 +115,21 @@ static int64_t tokens_of(const struct plumb_micro *m)
 /* Fills ref_logps for `d`, whose rows start at `first` of the table. */
 static int precompute_set(struct plumb_trainer *t, const struct plumb_dataset *d, int64_t first)
 {
-    for (int64_t at = 0; at < d->count; at += t->eval_batch) {
-        const int64_t count = at + t->eval_batch < d->count ? t->eval_batch : d->count - at;
+    for (int64_t at = 0; at < d->count; at += t->precompute) {
+        const int64_t count = at + t->precompute < d->count ? t->precompute : d->count - at;
+        if (t->hooks.stop && t->hooks.stop(t->hooks.self))
+            return plumb_fail(PLUMB_EINTR, "stopped by a signal before step 1");
         for (int64_t i = 0; i < count; i++)
             PLUMB_TRY(fetch(t, d, at + i, &t->window[i]));
         plumb_arena_reset(&t->step, 0);
         PLUMB_TRY(t->task->precompute(t->task, t, t->window, count));
-        for (int64_t i = 0; i < 2 * count; i++)
-            t->ref_logps[2 * (first + at) + i] = t->window[i / 2].ref_logps[i % 2];
+        for (int64_t i = 0; i < 2 * count; i++) {
+            const struct plumb_example *e = &t->window[i / 2];
+            if (!isfinite(e->ref_logps[i % 2]))
+                return plumb_fail(PLUMB_ENUM, "the reference log-prob of data row %lld is %g",
+                                  (long long)e->row, e->ref_logps[i % 2]);
+            t->ref_logps[2 * (first + at) + i] = e->ref_logps[i % 2];
+        }
     }
     return PLUMB_OK;
 }
@@ -178,17 +185,27 @@ static int train_step(struct plumb_trainer *t)
                                    &t->state.grad_norm));
     t->state.step++;
     t->state.loss_sum += t->step_loss;
+    t->state.loss_total += t->step_loss;
     t->state.loss_steps++;
     return PLUMB_OK;
 }
 
-/* Whether something that happens every `every` steps (or every epoch) happens after step `step`. */
-static bool due(const struct plumb_trainer *t, enum plumb_interval how, double every, int64_t step)
+/* Whether what happens every `every` steps (or every epoch) happens after this step. An epoch that
+ * the run's end cuts short ends there. */
+static bool due(const struct plumb_trainer *t, enum plumb_interval how, double every)
 {
+    const int64_t step = t->state.step;
     if (how == PLUMB_INTERVAL_NO) return false;
     if (how == PLUMB_INTERVAL_EPOCH)
         return step % t->steps_per_epoch == 0 || step == t->total_steps;
     return step % plumb_config_steps(every, t->total_steps) == 0;
+}
+
+static bool save_due(const struct plumb_trainer *t)
+{
+    const enum plumb_interval how = t->config->save_strategy;
+    return due(t, how, t->config->save_steps) ||
+           (how != PLUMB_INTERVAL_NO && t->state.step == t->total_steps);
 }
 
 static double now(void)
@@ -270,8 +287,8 @@ int plumb_trainer_evaluate(struct plumb_trainer *t, const struct plumb_dataset *
     return PLUMB_OK;
 }
 
-/* Remembers the best evaluation; sets *improved. */
-static int keep_best(struct plumb_trainer *t, const struct plumb_metric *m, int n, bool *improved)
+/* Remembers the best evaluation. */
+static int keep_best(struct plumb_trainer *t, const struct plumb_metric *m, int n)
 {
     const char *wanted = t->config->metric_for_best_model ? t->config->metric_for_best_model
                                                           : "loss";
@@ -279,14 +296,12 @@ static int keep_best(struct plumb_trainer *t, const struct plumb_metric *m, int 
     const bool is_loss = length >= 4 && !strcmp(wanted + length - 4, "loss");
     const bool greater = t->config->greater_is_better == PLUMB_UNSET ? !is_loss
                                                                      : t->config->greater_is_better;
-    *improved = false;
     for (int i = 0; i < n; i++) {
         if (strcmp(m[i].name, wanted) && strcmp(m[i].name + strlen("eval_"), wanted)) continue;
         const double v = m[i].value, best = t->state.best_metric;
         if (t->state.best_step > 0 && !(greater ? v > best : v < best)) return PLUMB_OK;
         t->state.best_metric = v;
         t->state.best_step = t->state.step;
-        *improved = true;
         return PLUMB_OK;
     }
     return plumb_fail(PLUMB_EUSAGE, "metric_for_best_model: evaluation has no metric \"%s\"",
@@ -299,9 +314,9 @@ static int evaluate_and_log(struct plumb_trainer *t)
     PLUMB_TRY(plumb_trainer_evaluate(t, t->eval, &tally));
     struct plumb_metric m[PLUMB_TALLY_MOST + 1];
     const int n = plumb_tally_means(&tally, m);
-    bool improved = false;
-    if (t->config->load_best_model_at_end || t->config->metric_for_best_model)
-        PLUMB_TRY(keep_best(t, m, n, &improved));
+    /* Steps without a checkpoint cannot be gone back to. */
+    if ((t->config->load_best_model_at_end || t->config->metric_for_best_model) && save_due(t))
+        PLUMB_TRY(keep_best(t, m, n));
     return t->sink.metrics ? t->sink.metrics(t->sink.self, t->state.step, m, n) : PLUMB_OK;
 }
 
@@ -313,6 +328,16 @@ static void progress(struct plumb_trainer *t)
     if (t->sink.progress) t->sink.progress(t->sink.self, t->state.step, t->total_steps, m, 3);
 }
 
+/* Stands before the last checkpoint, so that a resumed run has it once. */
+static int log_whole(struct plumb_trainer *t)
+{
+    const struct plumb_train_state *s = &t->state;
+    const struct plumb_metric m[] = { { "train_loss", s->loss_total / (double)s->step },
+                                      { "epoch", (double)s->step / (double)t->steps_per_epoch },
+                                      { "num_tokens", (double)s->num_tokens } };
+    return t->sink.metrics ? t->sink.metrics(t->sink.self, s->step, m, 3) : PLUMB_OK;
+}
+
 /* What follows a step: log, evaluate, save; sets t->stopped. */
 static int after_step(struct plumb_trainer *t)
 {
@@ -321,15 +346,16 @@ static int after_step(struct plumb_trainer *t)
     const bool last = step == t->total_steps;
     progress(t);
     if (t->hooks.after_step) PLUMB_TRY(t->hooks.after_step(t->hooks.self, t));
-    if (due(t, c->logging_strategy, c->logging_steps, step) || (step == 1 && c->logging_first_step))
+    if (due(t, c->logging_strategy, c->logging_steps) || (step == 1 && c->logging_first_step))
         PLUMB_TRY(log_line(t));
     const double begun = now();
     const double eval_every = isnan(c->eval_steps) ? c->logging_steps : c->eval_steps;
-    if (t->eval && due(t, c->eval_strategy, eval_every, step)) PLUMB_TRY(evaluate_and_log(t));
+    if (t->eval &&
+        (due(t, c->eval_strategy, eval_every) || (last && c->eval_strategy != PLUMB_INTERVAL_NO)))
+        PLUMB_TRY(evaluate_and_log(t));
+    if (last && c->logging_strategy != PLUMB_INTERVAL_NO) PLUMB_TRY(log_whole(t));
     t->stopped = !last && t->hooks.stop && t->hooks.stop(t->hooks.self);
-    const bool save = due(t, c->save_strategy, c->save_steps, step) || t->stopped ||
-                      (last && c->save_strategy != PLUMB_INTERVAL_NO);
-    if (save && t->hooks.save) PLUMB_TRY(t->hooks.save(t->hooks.self, t));
+    if ((save_due(t) || t->stopped) && t->hooks.save) PLUMB_TRY(t->hooks.save(t->hooks.self, t));
     t->log_seconds += now() - begun; /* tokens_per_second and step_time are those of training */
     return PLUMB_OK;
 }
@@ -361,4 +387,17 @@ int plumb_trainer_blobs(struct plumb_trainer *t, struct plumb_blob out[PLUMB_TRA
     if (!t->ref_logps) return 3;
     out[3] = (struct plumb_blob){ "ref_logps", t->ref_logps, PLUMB_F64, 2 * rows };
     return 4;
+}
+
+int plumb_trainer_restored(const struct plumb_trainer *t)
+{
+    const struct plumb_train_state *s = &t->state;
+    bool sound = s->step > 0 && s->num_tokens >= 0 && s->loss_steps >= 0 &&
+                 s->loss_steps <= s->step && s->best_step >= 0 && s->best_step <= s->step &&
+                 s->tally.count >= 0 && s->tally.count <= PLUMB_TALLY_MOST;
+    for (int64_t i = 0; sound && i < s->tally.count; i++)
+        sound = memchr(s->tally.name[i], 0, sizeof s->tally.name[i]) != NULL;
+    return sound ? PLUMB_OK
+                 : plumb_fail(PLUMB_EFORMAT, "the state of step %lld is not one of this program",
+                              (long long)s->step);
 }

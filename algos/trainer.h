@@ -55,8 +55,9 @@ struct plumb_train_state {
     double grad_norm; /* of the last step */
     double loss_sum;  /* over the steps since the last log line */
     int64_t loss_steps;
+    double loss_total; /* over all steps */
     double best_metric;
-    int64_t best_step; /* 0 = none */
+    int64_t best_step; /* a step with a checkpoint; 0 = none */
     struct plumb_tally tally;
 };
 
@@ -96,37 +97,47 @@ struct plumb_trainer {
     int64_t *order; /* (train->count) of epoch order_epoch */
     int64_t order_epoch;
     struct plumb_example *window; /* (batch size) */
-    bool precompute;              /* reference log-probs once, before the first step */
-    double *ref_logps;            /* (train rows then evaluation rows, 2); NULL = not precomputed */
-    double log_seconds;            /* clock at the last log line, and tokens then */
+    int64_t precompute; /* > 0: reference log-probs once, this many rows at a time, before the first
+                         * step */
+    double *ref_logps;  /* (train rows then evaluation rows, 2); NULL = not precomputed */
+    double log_seconds; /* clock at the last log line, later by what was no training; tokens then */
     int64_t log_tokens;
-    double step_loss;             /* of the last step, for hooks */
-    bool stopped;                 /* by the stop hook */
+    double step_loss; /* of the last step, for hooks */
+    bool stopped;     /* by the stop hook */
 };
 
 /* Computes the length of the run, measures the data, lays out memory and says so. The policy's
  * weights (master) are undefined: fill them, then call plumb_trainer_weights_ready. With
- * `precompute` a task that needs a reference model keeps its log-probs instead
- * (plumb_trainer_precompute). Release also after failure. */
+ * `precompute` > 0 a task that needs a reference model keeps its log-probs instead
+ * (plumb_trainer_precompute), computed for that many rows at a time. Release also after
+ * failure. */
 int plumb_trainer_init(struct plumb_trainer *t, const struct plumb_train_config *config,
                        const struct plumb_task *task, const struct plumb_model_config *model,
                        const struct plumb_dataset *train, const struct plumb_dataset *eval,
-                       const struct plumb_device *dev, enum plumb_dtype compute, bool precompute);
+                       const struct plumb_device *dev, enum plumb_dtype compute,
+                       int64_t precompute);
 /* Rounds the weights to the compute dtype and copies them to the reference model. */
 int plumb_trainer_weights_ready(struct plumb_trainer *t);
 /* With `precompute`: the starting model's log-probs of every row. Not after a restore, which
- * brings them. */
+ * brings them. Fails with PLUMB_EINTR when the stop hook says so: nothing is worth a checkpoint
+ * yet. */
 int plumb_trainer_precompute(struct plumb_trainer *t);
 void plumb_trainer_release(struct plumb_trainer *t);
 /* Sizes and takes the arenas (part of plumb_trainer_init). */
 int plumb_trainer_lay_out(struct plumb_trainer *t, const struct plumb_model_config *model,
                           const struct plumb_device *dev, enum plumb_dtype compute);
-/* From state.step to the end of the run, or until the stop hook says so. */
+/* From state.step to the end of the run, or until the stop hook says so. Each logged window gives
+ * the sink one line; as in transformers a last, shorter window gives none, but the last step gives
+ * a line with train_loss, the mean over all steps, and is evaluated wherever eval_strategy is not
+ * no. */
 int plumb_trainer_run(struct plumb_trainer *t);
-/* Mean loss and metrics over `d`, names with prefix "eval_", into *out (plain tally). */
+/* Mean loss and metrics over `d` (the evaluation set, or no larger rows than it), names with prefix
+ * "eval_", into *out (plain tally). */
 int plumb_trainer_evaluate(struct plumb_trainer *t, const struct plumb_dataset *d,
                            struct plumb_tally *out);
 /* The buffers beside the weights that make up a checkpoint: moments, state, precomputed
- * reference log-probs. Returns how many. Data may be written to restore; the run then goes on at
- * state.step. */
+ * reference log-probs. Returns how many. Data may be written to restore, followed by
+ * plumb_trainer_restored; the run then goes on at state.step. */
 int plumb_trainer_blobs(struct plumb_trainer *t, struct plumb_blob out[PLUMB_TRAINER_BLOBS]);
+/* Fails with PLUMB_EFORMAT on a state that no trainer can have left; it must not be used then. */
+int plumb_trainer_restored(const struct plumb_trainer *t);

@@ -4,31 +4,54 @@
 
 #include "algos/trainer.h"
 
-/* The `count` largest examples of a set bound every micro-batch. */
-static int largest(const struct plumb_task *task, const struct plumb_dataset *d, int64_t count,
+static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static void raise(struct plumb_batch_size *to, const struct plumb_batch_size *z)
+{
+    to->tokens = max64(to->tokens, z->tokens);
+    to->targets = max64(to->targets, z->targets);
+    to->sequences = max64(to->sequences, z->sequences);
+    to->segments = max64(to->segments, z->segments);
+    to->longest = max64(to->longest, z->longest);
+}
+
+/* As many times the largest example as a micro-batch has rows bound every micro-batch. */
+static int largest(const struct plumb_trainer *t, const struct plumb_dataset *d, int64_t rows,
                    struct plumb_batch_size *out)
 {
-    struct plumb_batch_size one = { 0 };
+    struct plumb_batch_size most = { 0 };
+    struct plumb_batching mismatched = t->task->batching;
+    mismatched.side = PLUMB_SIDE_KL;
     for (int64_t i = 0; i < d->count; i++) {
         struct plumb_example e;
-        struct plumb_batch_size z = { 0 };
+        struct plumb_batch_size z = { 0 }, k = { 0 };
         PLUMB_TRY(d->get(d->self, i, &e));
-        plumb_batch_measure(&task->batching, &e, &z);
-        if (z.tokens > one.tokens) one.tokens = z.tokens;
-        if (z.targets > one.targets) one.targets = z.targets;
-        if (z.sequences > one.sequences) one.sequences = z.sequences;
-        if (z.segments > one.segments) one.segments = z.segments;
-        if (z.longest > one.longest) one.longest = z.longest;
+        if (t->task->complete) PLUMB_TRY(t->task->complete(t->task, t, d, i, &e));
+        plumb_batch_measure(&t->task->batching, &e, &z);
+        if (e.kl_completion.n > 0) plumb_batch_measure(&mismatched, &e, &k);
+        raise(&most, &z);
+        raise(&most, &k);
     }
-    const struct plumb_batch_size all = { count * one.tokens, count * one.targets,
-                                          count * one.sequences, count * one.segments,
-                                          one.longest };
-    if (all.tokens > out->tokens) out->tokens = all.tokens;
-    if (all.targets > out->targets) out->targets = all.targets;
-    if (all.sequences > out->sequences) out->sequences = all.sequences;
-    if (all.segments > out->segments) out->segments = all.segments;
-    if (all.longest > out->longest) out->longest = all.longest;
+    const int64_t n = rows < d->count ? rows : d->count;
+    if (n == 0) return PLUMB_OK;
+    if (most.tokens > INT32_MAX / n)
+        return plumb_fail(PLUMB_EMEM,
+                          "%lld rows of up to %lld tokens are too large a batch: lower the batch "
+                          "size or --max_length",
+                          (long long)n, (long long)most.tokens);
+    const struct plumb_batch_size all = { n * most.tokens, n * most.targets, n * most.sequences,
+                                          n * most.segments, most.longest };
+    raise(out, &all);
     return PLUMB_OK;
+}
+
+static int64_t most_rows(const struct plumb_trainer *t)
+{
+    int64_t n = t->config->per_device_train_batch_size;
+    if (t->eval) n = max64(n, t->eval_batch);
+    n = max64(n, t->precompute);
+    const int64_t rows = max64(t->train->count, t->eval ? t->eval->count : 0);
+    return n < rows ? n : rows;
 }
 
 /* Everything that lives as long as the run. */
@@ -46,9 +69,7 @@ static int lay_out(struct plumb_trainer *t, const struct plumb_model_config *mod
     void *p;
     PLUMB_TRY(plumb_arena_push(&t->run, (size_t)t->train->count * sizeof *t->order, &p));
     t->order = p;
-    const int64_t batch = t->config->per_device_train_batch_size;
-    const int64_t window = batch > t->eval_batch ? batch : t->eval_batch;
-    PLUMB_TRY(plumb_arena_push(&t->run, (size_t)window * sizeof *t->window, &p));
+    PLUMB_TRY(plumb_arena_push(&t->run, (size_t)most_rows(t) * sizeof *t->window, &p));
     t->window = p;
     t->ref_logps = NULL;
     if (!t->precompute) return PLUMB_OK;
@@ -80,8 +101,9 @@ int plumb_trainer_lay_out(struct plumb_trainer *t, const struct plumb_model_conf
                           const struct plumb_device *dev, enum plumb_dtype compute)
 {
     struct plumb_batch_size size = { 0 };
-    PLUMB_TRY(largest(t->task, t->train, t->config->per_device_train_batch_size, &size));
-    if (t->eval) PLUMB_TRY(largest(t->task, t->eval, t->eval_batch, &size));
+    const int64_t batch = t->config->per_device_train_batch_size;
+    PLUMB_TRY(largest(t, t->train, max64(batch, t->precompute), &size));
+    if (t->eval) PLUMB_TRY(largest(t, t->eval, max64(t->eval_batch, t->precompute), &size));
     plumb_arena_init_counting(&t->run, "run");
     PLUMB_TRY(lay_out(t, model, dev, compute, size.longest));
     PLUMB_TRY(plumb_arena_init(&t->run, "run", t->run.peak));

@@ -114,6 +114,7 @@ static int add_line(struct plumb_series_set *s, const cJSON *line, const char *w
     PLUMB_TRY(plumb_json_i64(line, "step", where, &step));
     for (const cJSON *v = line->child; v; v = v->next) {
         if (strcmp(v->string, "step") == 0 || strcmp(v->string, "epoch") == 0) continue;
+        if (strcmp(v->string, "train_loss") == 0) continue; /* one value for the whole run */
         if (!cJSON_IsNumber(v) && !cJSON_IsNull(v)) continue;
         struct plumb_series *series = find_series(s, v->string);
         if (!series) PLUMB_TRY(add_series(s, v->string, &series));

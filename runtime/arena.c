@@ -1,6 +1,7 @@
 /* Arenas: one system allocation each, a bump pointer inside. */
 #include <plumb/arena.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,14 +13,34 @@ static size_t rounded(size_t bytes)
 
 static double mib(size_t bytes) { return (double)bytes / 1048576.0; }
 
+/* What this process can have at most: what is free, and no more than a control group allows (of
+ * whose use the larger part is file cache that gives way). */
+static size_t system_free(void)
+{
+    char line[128];
+    unsigned long long kib, sum = 0, limit;
+    FILE *f = fopen("/proc/meminfo", "re");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %llu", &kib) == 1 ||
+            sscanf(line, "SwapFree: %llu", &kib) == 1)
+            sum += 1024 * kib;
+    if (f) fclose(f);
+    if (sum == 0) sum = (size_t)sysconf(_SC_AVPHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    f = fopen("/sys/fs/cgroup/memory.max", "re");
+    if (f && fscanf(f, "%llu", &limit) == 1 && limit < sum) sum = limit;
+    if (f) fclose(f);
+    return (size_t)sum;
+}
+
 int plumb_arena_init(struct plumb_arena *a, const char *name, size_t bytes)
 {
     *a = (struct plumb_arena){ .name = name };
     if (bytes == 0) return PLUMB_OK;
-    const size_t want = rounded(bytes);
-    const size_t free_bytes = (size_t)sysconf(_SC_AVPHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-    void *p = mmap(NULL, want, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                   -1, 0);
+    const size_t want = rounded(bytes), free_bytes = system_free();
+    /* The kernel would hand out more than there is, and end the process when it is used. */
+    void *p = want > free_bytes ? MAP_FAILED
+                                : mmap(NULL, want, PROT_READ | PROT_WRITE,
+                                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return plumb_fail(PLUMB_EMEM,
                           "could not allocate the %s arena: %.1f MiB wanted, %.1f MiB free", name,
