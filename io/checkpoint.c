@@ -1,6 +1,7 @@
 /* Writing and reading one checkpoint folder. */
 #include "io/checkpoint.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,6 +121,27 @@ int plumb_checkpoint_add(struct plumb_checkpoint_writer *w, const char *file)
     PLUMB_TRY(plumb_map_open(&m, path));
     const int rc = list_file(w, file, NULL, m.bytes, sum(&m, NULL));
     plumb_map_release(&m);
+    return rc;
+}
+
+static bool is_listed(const struct plumb_checkpoint_writer *w, const char *file)
+{
+    for (const cJSON *e = w->files->child; e; e = e->next)
+        if (strcmp(plumb_json_get(e, "file")->valuestring, file) == 0) return true;
+    return false;
+}
+
+int plumb_checkpoint_add_rest(struct plumb_checkpoint_writer *w)
+{
+    int rc = PLUMB_OK;
+    DIR *d = opendir(w->dir);
+    if (!d)
+        return plumb_fail(PLUMB_EIO, "could not read the folder \"%s\": %s", w->dir,
+                          strerror(errno));
+    for (const struct dirent *e; rc == PLUMB_OK && (e = readdir(d)) != NULL;)
+        if (e->d_name[0] != '.' && !is_listed(w, e->d_name))
+            rc = plumb_checkpoint_add(w, e->d_name);
+    closedir(d);
     return rc;
 }
 
@@ -307,4 +329,12 @@ int plumb_checkpoint_verify(const struct plumb_checkpoint *c, const char *file)
     const int rc = take(c, row, path, &m, NULL);
     plumb_map_release(&m);
     return rc;
+}
+
+int plumb_checkpoint_verify_rest(const struct plumb_checkpoint *c)
+{
+    for (const cJSON *e = plumb_json_get(c->index, "files")->child; e; e = e->next)
+        if (!plumb_json_get(e, "dtype"))
+            PLUMB_TRY(plumb_checkpoint_verify(c, plumb_json_get(e, "file")->valuestring));
+    return PLUMB_OK;
 }

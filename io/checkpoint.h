@@ -22,6 +22,8 @@ int plumb_checkpoint_put(struct plumb_checkpoint_writer *w, const char *name,
                          enum plumb_dtype dtype, int64_t count, const void *data);
 /* Lists a file that the caller wrote into w->dir, so that damage to it is found. Cost: reads it. */
 int plumb_checkpoint_add(struct plumb_checkpoint_writer *w, const char *file);
+/* Lists every file in w->dir that is not listed yet. */
+int plumb_checkpoint_add_rest(struct plumb_checkpoint_writer *w);
 /* Writes `state` as state.json, flushes to disk, renames; an older checkpoint of the same step is
  * replaced. */
 int plumb_checkpoint_commit(struct plumb_checkpoint_writer *w, const char *state);
@@ -42,8 +44,10 @@ int plumb_checkpoint_get(const struct plumb_checkpoint *c, const char *name, enu
                          int64_t count, void *out);
 /* *text = the malloc'ed state. */
 int plumb_checkpoint_state(const struct plumb_checkpoint *c, char **text);
-/* Checks the contents of a file listed by plumb_checkpoint_add. */
+/* Checks the contents of a file listed by plumb_checkpoint_add, or of all files but the arrays,
+ * which plumb_checkpoint_get checks. */
 int plumb_checkpoint_verify(const struct plumb_checkpoint *c, const char *file);
+int plumb_checkpoint_verify_rest(const struct plumb_checkpoint *c);
 
 /* The checkpoint of the highest step in `output` into path, "" without one. Unfinished folders are
  * passed over. */
@@ -51,6 +55,9 @@ int plumb_checkpoint_last(const char *output, char *path, size_t n);
 /* Removes the oldest checkpoints until `keep` are left (0 = no limit), but never the last one or
  * the folder `except` (NULL = none), and what killed runs left unfinished. */
 int plumb_checkpoint_prune(const char *output, int64_t keep, const char *except);
+/* Removes the checkpoints of steps beyond `step` (-1 = all): a run that goes on from an earlier
+ * one, or anew, has left their course. Unfinished ones go too. */
+int plumb_checkpoint_forget(const char *output, int64_t step);
 /* Removes a folder and all below it, links themselves and not their targets; no folder is fine. */
 int plumb_folder_remove(const char *path);
 

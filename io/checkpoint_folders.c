@@ -119,13 +119,6 @@ int plumb_checkpoint_last(const char *output, char *path, size_t n)
     return PLUMB_OK;
 }
 
-static bool same_folder(const char *a, const char *b)
-{
-    struct stat x, y;
-    return b && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-           x.st_ino == y.st_ino;
-}
-
 /* Renames first: half a removal must not look like a checkpoint. */
 static int discard(const struct found *f)
 {
@@ -151,10 +144,23 @@ int plumb_checkpoint_prune(const char *output, int64_t keep, const char *except)
     int rc = PLUMB_OK;
     for (int64_t i = 0; i < count && rc == PLUMB_OK; i++) {
         const bool old = keep > 0 && finished > keep && !list[i].unfinished && i != last;
-        if (!list[i].unfinished && (!old || same_folder(list[i].path, except))) continue;
+        if (!list[i].unfinished && (!old || (except && plumb_file_same(list[i].path, except))))
+            continue;
         finished -= old;
         rc = discard(&list[i]);
     }
+    release(list, count);
+    return rc;
+}
+
+int plumb_checkpoint_forget(const char *output, int64_t step)
+{
+    struct found *list;
+    int64_t count;
+    int rc = PLUMB_OK;
+    PLUMB_TRY(list_all(output, &list, &count));
+    for (int64_t i = 0; i < count && rc == PLUMB_OK; i++)
+        if (list[i].unfinished || list[i].step > step) rc = discard(&list[i]);
     release(list, count);
     return rc;
 }

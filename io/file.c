@@ -264,6 +264,12 @@ bool plumb_file_exists(const char *path)
     return stat(path, &st) == 0;
 }
 
+bool plumb_file_same(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 int plumb_path_join(char *out, size_t n, const char *dir, const char *name)
 {
     const size_t d = strlen(dir);

@@ -38,5 +38,6 @@ int plumb_dir_make(const char *path);                  /* mkdir -p */
  * where the file system can (else `to` is missing for a moment); `from` is then the older one. */
 int plumb_dir_replace(const char *from, const char *to);
 bool plumb_file_exists(const char *path);              /* anything: file, folder, device */
+bool plumb_file_same(const char *a, const char *b);    /* both exist and are one file or folder */
 int plumb_path_join(char *out, size_t n, const char *dir,
                     const char *name); /* fails when too long */

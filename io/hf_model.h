@@ -15,6 +15,7 @@ struct plumb_hf_model {
     int64_t *source;    /* (tensor_count) index in weights, -1 for a missing score head */
     bool score_missing; /* the config wants a score head that the folder lacks */
     char *dir;          /* where tokenizer files come from (a GGUF file too), NULL without */
+    const char *tokenizer_dir; /* the caller's, NULL = dir: they come from here */
 };
 
 /* Opens a folder, or a GGUF file (its name ends in .gguf), and matches its tensors with the config:

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "io/file.h"
 #include "io/gguf_model.h"
@@ -73,12 +72,6 @@ static int write_config(const struct plumb_hf_model *m, const char *dir, enum pl
     return rc;
 }
 
-static bool same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
 /* A GGUF file's tokenizer as files; one that cannot be had must not cost the weights. */
 static int copy_tokenizer(const struct plumb_hf_model *m, const char *dir)
 {
@@ -104,11 +97,15 @@ static int copy_extras(const struct plumb_hf_model *m, const char *dir)
         "chat_template.json",
     };
     char from[4096], to[4096];
-    if (m->dir && plumb_gguf_is(m->dir)) return copy_tokenizer(m, dir);
-    for (size_t i = 0; m->dir && i < sizeof names / sizeof *names; i++) {
-        PLUMB_TRY(plumb_path_join(from, sizeof from, m->dir, names[i]));
+    const bool gguf = m->dir && plumb_gguf_is(m->dir);
+    if (gguf && !m->tokenizer_dir) return copy_tokenizer(m, dir);
+    for (size_t i = gguf ? 1 : 0; i < sizeof names / sizeof *names; i++) {
+        const char *source = i > 0 && m->tokenizer_dir ? m->tokenizer_dir : m->dir;
+        if (!source) continue;
+        PLUMB_TRY(plumb_path_join(from, sizeof from, source, names[i]));
         PLUMB_TRY(plumb_path_join(to, sizeof to, dir, names[i]));
-        if (plumb_file_exists(from) && !same_file(from, to)) PLUMB_TRY(plumb_file_copy(from, to));
+        if (plumb_file_exists(from) && !plumb_file_same(from, to))
+            PLUMB_TRY(plumb_file_copy(from, to));
     }
     return PLUMB_OK;
 }

@@ -15,6 +15,13 @@ static int train(const struct plumb_session_wish *wish)
     return rc;
 }
 
+/* Rows at a time of the reference pass before training, 0 for none. */
+static int64_t precompute_rows(const struct plumb_train_config *c, bool wanted, int64_t rows)
+{
+    if (!wanted) return 0;
+    return rows == PLUMB_NONE_INT ? c->per_device_train_batch_size : rows;
+}
+
 static int run_sft(int argc, char **argv)
 {
     struct plumb_options o;
@@ -51,7 +58,8 @@ static int run_dpo(int argc, char **argv)
         .options = &o,
         .use = PLUMB_USE_PREFERENCE,
         .keep_end = c.truncation_mode == PLUMB_KEEP_END,
-        .precompute = c.precompute_ref_log_probs,
+        .precompute = precompute_rows(&c.train, c.precompute_ref_log_probs,
+                                      c.precompute_ref_batch_size),
     };
     int rc = plumb_dpo_config_finish(&c);
     if (!rc) rc = plumb_task_dpo(&c, &task_options, &task);
@@ -72,7 +80,8 @@ static int run_kto(int argc, char **argv)
         .config = &c.train,
         .options = &o,
         .use = PLUMB_USE_UNPAIRED,
-        .precompute = c.precompute_ref_log_probs,
+        .precompute = precompute_rows(&c.train, c.precompute_ref_log_probs,
+                                      c.precompute_ref_batch_size),
     };
     int rc = plumb_train_config_finish(&c.train);
     if (!rc) rc = train(&wish);

@@ -1,4 +1,5 @@
 /* The binary: finds the command, prints help and errors, turns a status into an exit code. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -83,6 +84,7 @@ int main(int argc, char **argv)
         return close_output(EXIT_DONE);
     }
     limit_spinning(argv);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is then an error that names the file */
     for (const struct plumb_cmd *const *c = commands; *c; c++)
         if (strcmp((*c)->name, name) == 0) return close_output(run_command(*c, argc - 1, argv + 1));
     if (argc > 1)

@@ -140,19 +140,31 @@ static void warn_of_differences(const char *path, const cJSON *then, const cJSON
     }
 }
 
+/* Absent in both is the same. */
+static bool same(const cJSON *then, const cJSON *now, const char *key)
+{
+    const cJSON *a = plumb_json_get(then, key), *b = plumb_json_get(now, key);
+    return (!a && !b) || cJSON_Compare(a, b, true);
+}
+
 int plumb_manifest_compare(const struct plumb_manifest *m, const char *path)
 {
     int rc = PLUMB_OK;
     cJSON *then = NULL, *now = NULL;
     PLUMB_TRYG(plumb_json_load(path, 0, &then));
     PLUMB_TRYG(to_json(m, &now));
-    if (!cJSON_Compare(plumb_json_get(then, "command"), plumb_json_get(now, "command"), true))
+    if (!same(then, now, "command"))
         PLUMB_TRYG(plumb_fail(PLUMB_EINVAL, "%s: not of a run of `plumb %s`", path, m->command));
-    if (!cJSON_Compare(plumb_json_get(then, "dataset_hash"), plumb_json_get(now, "dataset_hash"),
-                       true))
+    if (!same(then, now, "dataset_hash"))
         PLUMB_TRYG(plumb_fail(
             PLUMB_EINVAL, "%s: the training rows or their tokens are not those of that run", path));
-    if (!cJSON_Compare(plumb_json_get(then, "model_hash"), plumb_json_get(now, "model_hash"), true))
+    if (!same(then, now, "eval_dataset_hash") && m->keeps_eval)
+        PLUMB_TRYG(plumb_fail(PLUMB_EINVAL,
+                              "%s: the evaluation rows or their tokens are not those of that run",
+                              path));
+    if (!same(then, now, "eval_dataset_hash"))
+        plumb_log(PLUMB_LOG_WARN, "%s: the evaluation rows are not those of that run", path);
+    if (!same(then, now, "model_hash"))
         plumb_log(PLUMB_LOG_WARN, "%s: the starting model has other weights than in that run",
                   path);
     warn_of_differences(path, plumb_json_get(then, "machine"), plumb_json_get(now, "machine"));

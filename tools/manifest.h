@@ -8,6 +8,7 @@ struct plumb_manifest {
     const char *command;                                  /* "dpo" */
     const struct plumb_options *options;                  /* as parsed */
     uint64_t model_hash, dataset_hash, eval_dataset_hash; /* 0 = there is none */
+    bool keeps_eval; /* checkpoints hold results for the evaluation rows */
 };
 
 /* A hash of the tensors' names, dtypes, shapes and bytes. Reads all of them: memory speed. */
@@ -16,6 +17,7 @@ uint64_t plumb_manifest_hash_weights(const struct plumb_weights *w);
  * libraries, processor and instruction set, threads, time, options, hashes. */
 int plumb_manifest_write(const struct plumb_manifest *m, const char *path);
 /* Holds the manifest of a run that is to be continued against `m`. Fails with PLUMB_EINVAL when
- * the training data differ (the place in the data would mean other rows); everything else that
- * may change numbers is a warning naming both values. */
+ * the training data differ (the place in the data would mean other rows), or the evaluation data
+ * where checkpoints hold results for them; everything else that may change numbers is a warning
+ * naming both values. */
 int plumb_manifest_compare(const struct plumb_manifest *m, const char *path);

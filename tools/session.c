@@ -11,7 +11,6 @@
 #include "io/json.h"
 #include "runtime/read.h"
 #include "tools/dataset_files.h"
-#include "tools/manifest.h"
 #include "tools/signals.h"
 
 int plumb_session_device(const struct plumb_train_config *c, struct plumb_device *dev,
@@ -87,6 +86,13 @@ static int split_rows(struct plumb_session *s, double fraction)
     return PLUMB_OK;
 }
 
+/* Where dataset_name is one file, both splits are that file: there is no test split. */
+static bool same_set(const struct plumb_session *s)
+{
+    return s->eval.count > 0 && !s->split && !s->wish.config->eval_dataset_name &&
+           s->eval.content_hash == s->train.content_hash;
+}
+
 static int open_data(struct plumb_session *s)
 {
     const struct plumb_train_config *c = s->wish.config;
@@ -98,6 +104,7 @@ static int open_data(struct plumb_session *s)
         PLUMB_TRY(split_rows(s, c->test_split_size));
     else
         PLUMB_TRY(plumb_session_dataset(s, c->dataset_name, c->dataset_test_split, true, &s->eval));
+    if (same_set(s)) plumb_dataset_release(&s->eval);
     if (c->eval_strategy != PLUMB_INTERVAL_NO && s->eval.count == 0)
         return plumb_fail(PLUMB_EUSAGE, "eval_strategy asks for evaluation, but there are no rows "
                                         "for it: give --eval_dataset_name or --test_split_size");
@@ -113,16 +120,10 @@ static int open_text(struct plumb_session *s)
     PLUMB_TRY(plumb_path_join(file, sizeof file, path, "tokenizer.json"));
     const int rc = plumb_tokenizer_open(&s->text, path);
     s->has_text = rc == PLUMB_OK;
+    s->hf.tokenizer_dir = c->tokenizer_name_or_path;
     /* A model without a tokenizer can still train on token ids; text then says what is missing. */
     if (rc && !c->tokenizer_name_or_path && !plumb_file_exists(file)) return PLUMB_OK;
     return rc;
-}
-
-/* Two files naming one dataset of a file: the test split is then the training file itself. */
-static bool same_set(const struct plumb_session *s)
-{
-    return s->eval.count > 0 && !s->split && !s->wish.config->eval_dataset_name &&
-           s->eval.content_hash == s->train.content_hash;
 }
 
 /* A new scalar head: given values, or normal with transformers' standard deviation 0.02. */
@@ -153,40 +154,6 @@ static int fill_head(struct plumb_session *s)
                       s->wish.initial_head, size, (long long)n);
 }
 
-static int manifest(struct plumb_session *s, const char *resumed_from)
-{
-    const struct plumb_train_config *c = s->wish.config;
-    char path[4096];
-    if (!s->wish.options || !c->output_dir) return PLUMB_OK;
-    const struct plumb_manifest m = {
-        .command = s->wish.command,
-        .options = s->wish.options,
-        .model_hash = plumb_manifest_hash_weights(&s->hf.weights),
-        .dataset_hash = s->train.content_hash,
-        .eval_dataset_hash = s->eval.count > 0 ? s->eval.content_hash : 0,
-    };
-    PLUMB_TRY(plumb_path_join(path, sizeof path, c->output_dir, "manifest.json"));
-    if (resumed_from[0] && plumb_file_exists(path)) PLUMB_TRY(plumb_manifest_compare(&m, path));
-    return plumb_manifest_write(&m, path);
-}
-
-static int open_output(struct plumb_session *s, const char *checkpoint)
-{
-    const struct plumb_train_config *c = s->wish.config;
-    char path[4096], last[4096];
-    if (!c->output_dir) return PLUMB_OK;
-    PLUMB_TRY(plumb_dir_make(c->output_dir));
-    PLUMB_TRY(plumb_path_join(path, sizeof path, c->output_dir, "metrics.jsonl"));
-    snprintf(last, sizeof last, "%s", path);
-    if (!checkpoint[0] && plumb_file_exists(path) && !c->overwrite_output_dir &&
-        !c->resume_from_checkpoint)
-        return plumb_fail(PLUMB_EUSAGE,
-                          "\"%s\" holds a run already: --resume_from_checkpoint goes on with it, "
-                          "--overwrite_output_dir replaces it",
-                          c->output_dir);
-    return plumb_metrics_open(&s->metrics, path, s->resumed);
-}
-
 int plumb_session_open(struct plumb_session *s, const struct plumb_session_wish *wish)
 {
     const struct plumb_train_config *c = wish->config;
@@ -197,9 +164,10 @@ int plumb_session_open(struct plumb_session *s, const struct plumb_session_wish 
     PLUMB_TRY(plumb_hf_model_open(&s->hf, c->model_name_or_path, wish->num_labels));
     if (!c->disable_dropout) PLUMB_TRY(plumb_hf_config_check_dropout(&s->hf.config));
     PLUMB_TRY(open_text(s));
-    PLUMB_TRY(open_data(s));
-    if (same_set(s)) plumb_dataset_release(&s->eval);
     PLUMB_TRY(plumb_session_find_checkpoint(c, checkpoint, sizeof checkpoint));
+    PLUMB_TRY(plumb_session_check_output(s, checkpoint));
+    PLUMB_TRY(open_data(s));
+    if (checkpoint[0]) PLUMB_TRY(plumb_session_check_manifest(s, checkpoint));
     PLUMB_TRY(plumb_trainer_init(&s->trainer, c, wish->task, &s->hf.config.model, &s->train,
                                  s->eval.count > 0 ? &s->eval : NULL, &s->dev, s->compute,
                                  wish->precompute));
@@ -208,8 +176,8 @@ int plumb_session_open(struct plumb_session *s, const struct plumb_session_wish 
     PLUMB_TRY(fill_head(s));
     PLUMB_TRY(plumb_trainer_weights_ready(&s->trainer));
     if (checkpoint[0]) PLUMB_TRY(plumb_session_restore(s, checkpoint));
-    PLUMB_TRY(open_output(s, checkpoint));
-    PLUMB_TRY(manifest(s, checkpoint));
+    plumb_signals_catch();
+    PLUMB_TRY(plumb_session_open_output(s));
     s->trainer.hooks = plumb_session_hooks(s);
     s->trainer.sink = s->metrics.path ? plumb_metrics_sink(&s->metrics) : (struct plumb_sink){ 0 };
     return PLUMB_OK;
@@ -217,7 +185,6 @@ int plumb_session_open(struct plumb_session *s, const struct plumb_session_wish 
 
 int plumb_session_train(struct plumb_session *s)
 {
-    plumb_signals_catch();
     if (s->resumed < 0) PLUMB_TRY(plumb_trainer_precompute(&s->trainer));
     PLUMB_TRY(plumb_trainer_run(&s->trainer));
     if (s->trainer.stopped) {

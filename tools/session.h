@@ -16,7 +16,8 @@ struct plumb_session_wish {
     const struct plumb_options *options; /* for the manifest; NULL = none is written */
     enum plumb_dataset_use use;
     const char *text_field; /* NULL = "text" */
-    bool keep_end, train_on_prompt, precompute;
+    bool keep_end, train_on_prompt;
+    int64_t precompute; /* > 0: reference log-probs beforehand, so many rows at a time */
     int64_t num_labels;       /* > 0: a score head */
     const char *initial_head; /* JSON file with its weights; NULL = the model's, or drawn */
 };
@@ -33,6 +34,7 @@ struct plumb_session {
     struct plumb_metrics metrics;
     struct plumb_trainer trainer;
     int64_t resumed; /* step of the checkpoint gone on from, -1 without */
+    bool goes_on;    /* that checkpoint is one of output_dir */
 };
 
 /* Opens everything, resumes if asked, trains, evaluates, saves. Release also after failure. */
@@ -44,6 +46,14 @@ int plumb_session_device(const struct plumb_train_config *c, struct plumb_device
                          enum plumb_dtype *compute);
 int plumb_session_dataset(struct plumb_session *s, const char *name, const char *split,
                           bool optional, struct plumb_dataset *out);
+
+/* session_output.c: refuses an output folder that holds another run, before the data are read. */
+int plumb_session_check_output(struct plumb_session *s, const char *checkpoint);
+/* Holds the data and options against those of a checkpoint's run. */
+int plumb_session_check_manifest(const struct plumb_session *s, const char *checkpoint);
+/* Makes the folder, metrics.jsonl (cut to the checkpoint gone on from) and manifest.json. */
+int plumb_session_open_output(struct plumb_session *s);
+#define PLUMB_SESSION_MANIFEST "manifest.json"
 
 /* session_checkpoint.c: the trainer's hooks, and going on from a checkpoint. */
 struct plumb_trainer_hooks plumb_session_hooks(struct plumb_session *s);

@@ -29,6 +29,16 @@ static int put_blobs(struct plumb_session *s, struct plumb_checkpoint_writer *w)
     return PLUMB_OK;
 }
 
+static int copy_manifest(const struct plumb_session *s, const char *dir)
+{
+    char from[4096], to[4096];
+    if (!s->wish.options) return PLUMB_OK;
+    PLUMB_TRY(
+        plumb_path_join(from, sizeof from, s->wish.config->output_dir, PLUMB_SESSION_MANIFEST));
+    PLUMB_TRY(plumb_path_join(to, sizeof to, dir, PLUMB_SESSION_MANIFEST));
+    return plumb_file_exists(from) ? plumb_file_copy(from, to) : PLUMB_OK;
+}
+
 static int save(void *self, const struct plumb_trainer *t)
 {
     struct plumb_session *s = self;
@@ -38,11 +48,13 @@ static int save(void *self, const struct plumb_trainer *t)
     if (!s->wish.config->output_dir) return PLUMB_OK;
     PLUMB_TRY(plumb_checkpoint_begin(&w, s->wish.config->output_dir, t->state.step));
     PLUMB_TRYG(plumb_session_save_model(s, w.dir));
-    PLUMB_TRYG(plumb_checkpoint_add(&w, "model.safetensors"));
+    PLUMB_TRYG(copy_manifest(s, w.dir));
     PLUMB_TRYG(put_blobs(s, &w));
+    PLUMB_TRYG(plumb_checkpoint_add_rest(&w));
     snprintf(state, sizeof state, "{\"command\":\"%s\",\"step\":%lld,\"total_steps\":%lld}",
              s->wish.command, (long long)t->state.step, (long long)t->total_steps);
     PLUMB_TRYG(plumb_checkpoint_commit(&w, state));
+    PLUMB_TRY(plumb_checkpoint_forget(s->wish.config->output_dir, t->state.step));
     const int64_t limit = s->wish.config->save_total_limit;
     if (limit == PLUMB_NONE_INT) return PLUMB_OK;
     snprintf(path, sizeof path, "%s/checkpoint-%lld", s->wish.config->output_dir,
@@ -64,7 +76,6 @@ static int read_weights(struct plumb_session *s, const struct plumb_checkpoint *
     if (plumb_checkpoint_has(c, "weights")) {
         PLUMB_TRYG(plumb_checkpoint_get(c, "weights", w.dtype, t->policy.elements, w.data));
     } else {
-        PLUMB_TRYG(plumb_checkpoint_verify(c, "model.safetensors"));
         PLUMB_TRYG(plumb_hf_model_open(&hf, c->path, 0));
         if (hf.elements != s->hf.elements)
             PLUMB_TRYG(plumb_fail(PLUMB_EFORMAT, "\"%s\" holds another model", c->path));
@@ -84,6 +95,7 @@ static int load_weights(void *self, struct plumb_trainer *t, int64_t step)
     (void)t;
     snprintf(path, sizeof path, "%s/checkpoint-%lld", s->wish.config->output_dir, (long long)step);
     int rc = plumb_checkpoint_open(&c, path);
+    if (!rc) rc = plumb_checkpoint_verify_rest(&c);
     if (!rc) rc = read_weights(s, &c);
     plumb_checkpoint_release(&c);
     return rc;
@@ -100,7 +112,7 @@ struct plumb_trainer_hooks plumb_session_hooks(struct plumb_session *s)
 int plumb_session_find_checkpoint(const struct plumb_train_config *c, char *path, size_t n)
 {
     path[0] = 0;
-    if (!c->resume_from_checkpoint || !strcmp(c->resume_from_checkpoint, "false")) return PLUMB_OK;
+    if (!c->resume_from_checkpoint) return PLUMB_OK;
     if (strcmp(c->resume_from_checkpoint, "true") != 0) {
         if (snprintf(path, n, "%s", c->resume_from_checkpoint) >= (int)n)
             return plumb_fail(PLUMB_EUSAGE, "resume_from_checkpoint: the path is too long");
@@ -118,11 +130,16 @@ int plumb_session_restore(struct plumb_session *s, const char *path)
     struct plumb_blob blobs[PLUMB_TRAINER_BLOBS];
     int rc = PLUMB_OK;
     PLUMB_TRYG(plumb_checkpoint_open(&c, path));
+    PLUMB_TRYG(plumb_checkpoint_verify_rest(&c));
     PLUMB_TRYG(read_weights(s, &c));
     const int n = plumb_trainer_blobs(&s->trainer, blobs);
     for (int i = 0; i < n; i++)
         PLUMB_TRYG(
             plumb_checkpoint_get(&c, blobs[i].name, blobs[i].dtype, blobs[i].count, blobs[i].data));
+    PLUMB_TRYG(plumb_trainer_restored(&s->trainer));
+    if (c.step != s->trainer.state.step)
+        PLUMB_TRYG(plumb_fail(PLUMB_EFORMAT, "\"%s\" says step %lld, its state is of step %lld",
+                              path, (long long)c.step, (long long)s->trainer.state.step));
     s->resumed = s->trainer.state.step;
     plumb_log(PLUMB_LOG_INFO, "going on from \"%s\"", path);
 out:
