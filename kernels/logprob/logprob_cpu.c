@@ -78,7 +78,7 @@ static inline void add_block(struct sums *s, const float *z, int64_t n, float m,
 {
 #pragma omp simd
     for (int64_t l = 0; l < n; l++) {
-        const float d = z[l] - m, e = plumb_expf(d);
+        const float d = z[l] - m, e = plumb_expf_below(d);
         s->exp[l] += e;
         if (all) {
             s->weighted[l] += e * above_underflow(d);
@@ -177,7 +177,7 @@ static inline void spread(float *out, const float *z, int64_t n, const struct pl
     const float along_p = g->along_p, dentropy = g->dentropy, slope = f->slope, back = f->back;
 #pragma omp simd
     for (int64_t v = 0; v < n; v++) {
-        const float d = z[v] - lse, p = plumb_expf(d);
+        const float d = z[v] - lse, p = plumb_expf_below(d);
         float by_p = along_p;
         if (entropy) by_p -= dentropy * (above_underflow(d) + mean);
         const float t = p * by_p + uniform, c = z[v] * back;
