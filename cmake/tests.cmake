@@ -42,7 +42,7 @@ foreach(t ${golden_sources})
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     target_link_libraries(${name} PRIVATE plumb_test_support plumb_engine m)
     set(arguments "")
-    if(name STREQUAL "golden_train" AND CMAKE_C_FLAGS MATCHES "sanitize")
+    if(name MATCHES "^golden_(train|models)$" AND CMAKE_C_FLAGS MATCHES "sanitize")
         set(arguments --device cpu) # the f64 loops take minutes under a sanitizer
     endif()
     add_test(NAME ${name} COMMAND ${name} ${arguments})

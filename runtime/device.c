@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct plumb_device plumb_cpu = { PLUMB_DEV_CPU, 0, NULL };
-const struct plumb_device plumb_ref = { PLUMB_DEV_REF, 0, NULL };
+const struct plumb_device plumb_cpu = { .kind = PLUMB_DEV_CPU };
+const struct plumb_device plumb_ref = { .kind = PLUMB_DEV_REF };
 
 static enum plumb_isa detect(void)
 {

@@ -89,7 +89,8 @@ enum plumb_device_kind { PLUMB_DEV_CPU, PLUMB_DEV_REF };
 struct plumb_device {
     enum plumb_device_kind kind;
     int index;
-    void *stream; /* NULL on cpu and ref */
+    void *stream;           /* NULL on cpu and ref */
+    enum plumb_dtype round; /* ref: every intermediate is rounded to it; 0 = float64 as it is */
 };
 extern const struct plumb_device plumb_cpu, plumb_ref;
 

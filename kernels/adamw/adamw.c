@@ -40,6 +40,6 @@ int plumb_adamw(const struct plumb_device *dev, const struct plumb_adamw *a)
     PLUMB_TRY(check(dev, a));
     if (a->count == 0) return PLUMB_OK;
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_adamw_cpu, a);
-    plumb_adamw_ref(a, PLUMB_F64);
+    plumb_adamw_ref(a, dev->round);
     return PLUMB_OK;
 }

@@ -169,7 +169,7 @@ int plumb_attention_fwd(const struct plumb_device *dev, const struct plumb_atten
         plan(&p, a, false);
         return PLUMB_CPU_CALL(plumb_attention_fwd_cpu, &p);
     }
-    plumb_attention_fwd_ref(a, PLUMB_F64);
+    plumb_attention_fwd_ref(a, dev->round);
     return PLUMB_OK;
 }
 
@@ -181,6 +181,6 @@ int plumb_attention_bwd(const struct plumb_device *dev, const struct plumb_atten
         plan(&p, a, true);
         return PLUMB_CPU_CALL(plumb_attention_bwd_cpu, &p);
     }
-    plumb_attention_bwd_ref(a, PLUMB_F64);
+    plumb_attention_bwd_ref(a, dev->round);
     return PLUMB_OK;
 }

@@ -20,6 +20,6 @@ int plumb_cast(const struct plumb_device *dev, const struct plumb_cast *a)
                           plumb_dtype_name(a->x.dtype), plumb_dtype_name(a->y.dtype));
     if (dev->kind == PLUMB_DEV_CPU || a->x.dtype != PLUMB_F64 || a->y.dtype != PLUMB_F64)
         return PLUMB_CPU_CALL(plumb_cast_cpu, a);
-    plumb_cast_ref(a, PLUMB_F64);
+    plumb_cast_ref(a, dev->round);
     return PLUMB_OK;
 }

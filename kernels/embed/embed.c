@@ -46,7 +46,7 @@ int plumb_embed_fwd(const struct plumb_device *dev, const struct plumb_embed *a)
 {
     PLUMB_TRY(check(dev, a, false));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_embed_fwd_cpu, a);
-    plumb_embed_fwd_ref(a, PLUMB_F64);
+    plumb_embed_fwd_ref(a, dev->round);
     return PLUMB_OK;
 }
 
@@ -54,6 +54,6 @@ int plumb_embed_bwd(const struct plumb_device *dev, const struct plumb_embed *a)
 {
     PLUMB_TRY(check(dev, a, true));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_embed_bwd_cpu, a);
-    plumb_embed_bwd_ref(a, PLUMB_F64);
+    plumb_embed_bwd_ref(a, dev->round);
     return PLUMB_OK;
 }

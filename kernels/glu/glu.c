@@ -27,7 +27,7 @@ int plumb_glu_fwd(const struct plumb_device *dev, const struct plumb_glu *a)
 {
     PLUMB_TRY(check(dev, a, false));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_glu_fwd_cpu, a);
-    plumb_glu_fwd_ref(a, PLUMB_F64);
+    plumb_glu_fwd_ref(a, dev->round);
     return PLUMB_OK;
 }
 
@@ -35,6 +35,6 @@ int plumb_glu_bwd(const struct plumb_device *dev, const struct plumb_glu *a)
 {
     PLUMB_TRY(check(dev, a, true));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_glu_bwd_cpu, a);
-    plumb_glu_bwd_ref(a, PLUMB_F64);
+    plumb_glu_bwd_ref(a, dev->round);
     return PLUMB_OK;
 }

@@ -22,7 +22,7 @@ int plumb_gradnorm(const struct plumb_device *dev, const struct plumb_gradnorm *
         if (!a->work.data) return plumb_fail(PLUMB_EINVAL, "gradnorm: work is missing");
         return PLUMB_CPU_CALL(plumb_gradnorm_cpu, a);
     }
-    plumb_gradnorm_ref(a, PLUMB_F64);
+    plumb_gradnorm_ref(a, dev->round);
     return PLUMB_OK;
 }
 

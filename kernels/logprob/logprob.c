@@ -111,7 +111,7 @@ int plumb_logprob_fwd(const struct plumb_device *dev, const struct plumb_logprob
     PLUMB_TRY(check_inputs(dev, a));
     PLUMB_TRY(check_outputs(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return plumb_logprob_fwd_native(a);
-    plumb_logprob_fwd_ref(a, PLUMB_F64);
+    plumb_logprob_fwd_ref(a, dev->round);
     return PLUMB_OK;
 }
 
@@ -122,7 +122,7 @@ int plumb_logprob_bwd(const struct plumb_device *dev, const struct plumb_logprob
     PLUMB_TRY(plumb_check_optional("logprob", dev, "entropy", &a->entropy, PLUMB_MASK_F32));
     PLUMB_TRY(check_gradients(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return plumb_logprob_bwd_native(a);
-    plumb_logprob_bwd_ref(a, PLUMB_F64);
+    plumb_logprob_bwd_ref(a, dev->round);
     return PLUMB_OK;
 }
 
@@ -133,9 +133,9 @@ int plumb_logprob_fused(const struct plumb_device *dev, const struct plumb_logpr
     PLUMB_TRY(check_gradients(dev, a));
     PLUMB_TRY(check_groups(a));
     if (dev->kind == PLUMB_DEV_CPU) return plumb_logprob_fused_native(a);
-    plumb_logprob_fwd_ref(a, PLUMB_F64);
+    plumb_logprob_fwd_ref(a, dev->round);
     if (a->M) PLUMB_TRY(a->epilogue(a->epilogue_ctx, 0, a->M));
-    plumb_logprob_bwd_ref(a, PLUMB_F64);
+    plumb_logprob_bwd_ref(a, dev->round);
     return PLUMB_OK;
 }
 

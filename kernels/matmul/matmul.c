@@ -71,7 +71,7 @@ int plumb_matmul(const struct plumb_device *dev, const struct plumb_matmul *args
     PLUMB_TRY(prepare(dev, &a));
     if (a.M == 0 || a.N == 0) return PLUMB_OK;
     if (dev->kind == PLUMB_DEV_REF) {
-        plumb_matmul_ref(&a, PLUMB_F64);
+        plumb_matmul_ref(&a, dev->round);
         return PLUMB_OK;
     }
     if (a.K == 0) {

@@ -102,7 +102,7 @@ int plumb_norm_fwd(const struct plumb_device *dev, const struct plumb_norm *a)
 {
     PLUMB_TRY(check_forward(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_norm_fwd_cpu, a);
-    plumb_norm_fwd_ref(a, PLUMB_F64);
+    plumb_norm_fwd_ref(a, dev->round);
     return PLUMB_OK;
 }
 
@@ -110,6 +110,6 @@ int plumb_norm_bwd(const struct plumb_device *dev, const struct plumb_norm *a)
 {
     PLUMB_TRY(check_backward(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_norm_bwd_cpu, a);
-    plumb_norm_bwd_ref(a, PLUMB_F64);
+    plumb_norm_bwd_ref(a, dev->round);
     return PLUMB_OK;
 }

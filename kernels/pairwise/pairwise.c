@@ -83,6 +83,6 @@ int plumb_pairwise(const struct plumb_device *dev, const struct plumb_pairwise *
 {
     PLUMB_TRY(check(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_pairwise_cpu, a);
-    plumb_pairwise_ref(a, PLUMB_F64);
+    plumb_pairwise_ref(a, dev->round);
     return PLUMB_OK;
 }

@@ -43,7 +43,7 @@ int plumb_segsum_fwd(const struct plumb_device *dev, const struct plumb_segsum *
 {
     PLUMB_TRY(check_segsum(dev, a, false));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_segsum_fwd_cpu, a);
-    plumb_segsum_fwd_ref(a, PLUMB_F64);
+    plumb_segsum_fwd_ref(a, dev->round);
     return PLUMB_OK;
 }
 
@@ -51,7 +51,7 @@ int plumb_segsum_bwd(const struct plumb_device *dev, const struct plumb_segsum *
 {
     PLUMB_TRY(check_segsum(dev, a, true));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_segsum_bwd_cpu, a);
-    plumb_segsum_bwd_ref(a, PLUMB_F64);
+    plumb_segsum_bwd_ref(a, dev->round);
     return PLUMB_OK;
 }
 
@@ -74,6 +74,6 @@ int plumb_colsum(const struct plumb_device *dev, const struct plumb_colsum *a)
         if (!a->work.data) return plumb_fail(PLUMB_EINVAL, "colsum: work is missing");
         return PLUMB_CPU_CALL(plumb_colsum_cpu, a);
     }
-    plumb_colsum_ref(a, PLUMB_F64);
+    plumb_colsum_ref(a, dev->round);
     return PLUMB_OK;
 }

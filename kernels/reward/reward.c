@@ -41,6 +41,6 @@ int plumb_reward(const struct plumb_device *dev, const struct plumb_reward *a)
 {
     PLUMB_TRY(check(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_reward_cpu, a);
-    plumb_reward_ref(a, PLUMB_F64);
+    plumb_reward_ref(a, dev->round);
     return PLUMB_OK;
 }

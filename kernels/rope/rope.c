@@ -40,6 +40,6 @@ int plumb_rope(const struct plumb_device *dev, const struct plumb_rope *a)
 {
     PLUMB_TRY(check(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_rope_cpu, a);
-    plumb_rope_ref(a, PLUMB_F64);
+    plumb_rope_ref(a, dev->round);
     return PLUMB_OK;
 }

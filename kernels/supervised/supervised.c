@@ -34,6 +34,6 @@ int plumb_supervised(const struct plumb_device *dev, const struct plumb_supervis
 {
     PLUMB_TRY(check(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_supervised_cpu, a);
-    plumb_supervised_ref(a, PLUMB_F64);
+    plumb_supervised_ref(a, dev->round);
     return PLUMB_OK;
 }

@@ -65,7 +65,7 @@ int plumb_unpaired(const struct plumb_device *dev, const struct plumb_unpaired *
 {
     PLUMB_TRY(check(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_unpaired_cpu, a);
-    plumb_unpaired_ref(a, PLUMB_F64);
+    plumb_unpaired_ref(a, dev->round);
     return PLUMB_OK;
 }
 
@@ -77,6 +77,6 @@ int plumb_kto_kl(const struct plumb_device *dev, const struct plumb_kto_kl *a)
     PLUMB_TRY(check_sequences("kto_kl", dev, &a->logp, &a->ref_logp, &a->ref_sum));
     PLUMB_TRY(plumb_check_tensor("kto_kl", dev, "kl", &a->kl, PLUMB_MASK_F32));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_kto_kl_cpu, a);
-    plumb_kto_kl_ref(a, PLUMB_F64);
+    plumb_kto_kl_ref(a, dev->round);
     return PLUMB_OK;
 }
