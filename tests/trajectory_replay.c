@@ -48,6 +48,7 @@ static double distance_of(const struct plumb_trajectory *g, const char *part, co
 static int metrics(void *self, int64_t step, const struct plumb_metric *m, int count)
 {
     struct plumb_trajectory *g = self;
+    if (!strcmp(m[0].name, "train_loss")) return PLUMB_OK; /* the line that closes a run */
     const cJSON *want = cJSON_GetArrayItem(cJSON_GetObjectItem(g->json, "steps_f64"),
                                            (int)step - 1);
     for (const cJSON *v = want ? want->child : NULL; v; v = v->next) {
