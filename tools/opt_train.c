@@ -27,10 +27,6 @@ const struct plumb_option plumb_model_rows[] = {
                "gradients; None = where the processor has bf16, which is printed"),
     R_CHOICE(C, "device", device, "auto", "ref computes in float64, slowly, as a check",
              R_LIST(PLUMB_DEVICE_NAMES)),
-    R_BOOL(C, gradient_checkpointing, "true",
-           "recompute activations in backward: less memory, more time, the same numbers"),
-    R_BOOL(C, disable_dropout, "true",
-           "take the model's dropout as 0; false with a dropout above 0 is an error"),
     R_END,
 };
 
@@ -53,6 +49,10 @@ const struct plumb_option plumb_data_rows[] = {
 };
 
 const struct plumb_option plumb_optimizer_rows[] = {
+    R_BOOL(C, gradient_checkpointing, "true",
+           "recompute activations in backward: less memory, more time, the same numbers"),
+    R_BOOL(C, disable_dropout, "true",
+           "take the model's dropout as 0; false with a dropout above 0 is an error"),
     R_FLOAT(C, learning_rate, 0, 0, 1, "5e-5", "", "peak learning rate of AdamW"),
     R_CHOICE(C, "lr_scheduler_type", schedule.kind, "linear", "learning rate over the steps",
              schedules),

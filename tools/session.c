@@ -111,7 +111,7 @@ static int open_data(struct plumb_session *s)
     return PLUMB_OK;
 }
 
-static int open_text(struct plumb_session *s)
+int plumb_session_text(struct plumb_session *s)
 {
     const struct plumb_train_config *c = s->wish.config;
     const char *path = c->tokenizer_name_or_path ? c->tokenizer_name_or_path
@@ -163,7 +163,7 @@ int plumb_session_open(struct plumb_session *s, const struct plumb_session_wish 
     PLUMB_TRY(plumb_session_device(c, &s->dev, &s->compute));
     PLUMB_TRY(plumb_hf_model_open(&s->hf, c->model_name_or_path, wish->num_labels));
     if (!c->disable_dropout) PLUMB_TRY(plumb_hf_config_check_dropout(&s->hf.config));
-    PLUMB_TRY(open_text(s));
+    PLUMB_TRY(plumb_session_text(s));
     PLUMB_TRY(plumb_session_find_checkpoint(c, checkpoint, sizeof checkpoint));
     PLUMB_TRY(plumb_session_check_output(s, checkpoint));
     PLUMB_TRY(open_data(s));

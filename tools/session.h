@@ -44,6 +44,7 @@ void plumb_session_release(struct plumb_session *s); /* takes a zeroed one */
 /* Pieces of opening that `evaluate` and `generate` use as well. */
 int plumb_session_device(const struct plumb_train_config *c, struct plumb_device *dev,
                          enum plumb_dtype *compute);
+int plumb_session_text(struct plumb_session *s); /* has_text stays false where there is none */
 int plumb_session_dataset(struct plumb_session *s, const char *name, const char *split,
                           bool optional, struct plumb_dataset *out);
 

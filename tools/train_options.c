@@ -96,7 +96,7 @@ static int check_best(const struct plumb_train_config *c)
     return PLUMB_OK;
 }
 
-static int check_device(const struct plumb_train_config *c)
+int plumb_train_config_check_device(const struct plumb_train_config *c)
 {
     if (c->dtype == PLUMB_PRECISION_F64 && c->device != PLUMB_DEVICE_REF)
         return plumb_fail(PLUMB_EUSAGE, "dtype float64 wants --device ref");
@@ -129,7 +129,7 @@ int plumb_train_config_finish(struct plumb_train_config *c)
         return plumb_fail(PLUMB_EUSAGE,
                           "eval_dataset_name and test_split_size both say what to evaluate on");
     PLUMB_TRY(check_best(c));
-    PLUMB_TRY(check_device(c));
+    PLUMB_TRY(plumb_train_config_check_device(c));
     read_resume(c);
     return PLUMB_OK;
 }

@@ -3,7 +3,7 @@
 #include "algos/config.h"
 #include "tools/options.h"
 
-/* Shared by all trainers. */
+/* Shared by all trainers; the model's by every command that runs one. */
 extern const struct plumb_option plumb_model_rows[], plumb_data_rows[], plumb_optimizer_rows[],
     plumb_output_rows[], plumb_fixed_rows[];
 
@@ -20,6 +20,8 @@ extern const struct plumb_option plumb_model_rows[], plumb_data_rows[], plumb_op
 extern const struct plumb_option_set plumb_sft_options, plumb_dpo_options, plumb_kto_options,
     plumb_reward_options;
 
+/* What the model's options alone may contradict each other in. Fails with PLUMB_EUSAGE. */
+int plumb_train_config_check_device(const struct plumb_train_config *c);
 /* After plumb_options_parse: reads lr_scheduler_kwargs into c->schedule and checks options
  * against each other. The steps and peak of the schedule are set later, by
  * plumb_config_schedule. Fails with PLUMB_EUSAGE. */
