@@ -1,6 +1,7 @@
 /* Runs of the binary that are compared, stopped and gone on with. */
 #pragma once
 #include <dirent.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "io/json.h"

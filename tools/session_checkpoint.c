@@ -144,5 +144,5 @@ int plumb_session_restore(struct plumb_session *s, const char *path)
     plumb_log(PLUMB_LOG_INFO, "going on from \"%s\"", path);
 out:
     plumb_checkpoint_release(&c);
-    return rc ? plumb_fail_while(rc, "resuming") : PLUMB_OK;
+    return rc ? plumb_fail_while(rc, "resuming from \"%s\"", path) : PLUMB_OK;
 }
