@@ -360,7 +360,7 @@ Test(bad_input, heads_of_a_reward_model)
 {
     static const char *const heads[] = { "", "{}", "[1, 2]", "{\"initial\": [1, 2, \"x\"]}" };
     struct arguments a = tiny_arguments(&t, "reward", "pairs.jsonl", "out");
-    ADD(&a, "--initial_head", strdup(tiny_path(&t, "head.json")));
+    ADD(&a, "--initial_head", tiny_kept(&t, "head.json"));
     for (int i = 0; i < 4; i++) {
         put("head.json", heads[i]);
         expect_refused(&a, 1, "head.json", i ? "for a head of 8" : ":1:1: the text ends");

@@ -13,8 +13,6 @@ static void init(void) { tiny_init(&t); }
 static void release(void) { tiny_release(&t); }
 TestSuite(rerun, .init = init, .fini = release, .timeout = 280);
 
-#define FILES(name) strdup(tiny_path(&t, name))
-
 static struct arguments dpo(const char *out)
 {
     struct arguments a = tiny_arguments(&t, "dpo", "pairs.jsonl", out);
@@ -56,7 +54,7 @@ Test(rerun, an_earlier_checkpoint_cuts_off_what_followed_it)
     struct arguments a = dpo("a"), b = dpo("b");
     run_to_end(&p, &a);
     run_to_end(&p, &b);
-    ADD(&b, "--resume_from_checkpoint", FILES("b/checkpoint-3"), "--max_steps", "5");
+    ADD(&b, "--resume_from_checkpoint", tiny_kept(&t, "b/checkpoint-3"), "--max_steps", "5");
     run_to_end(&p, &b);
     cr_expect(strstr(p.err, "max_steps was 8 and is 5 now"), "%s", p.err);
     cr_expect_eq(last_step(&t, "b"), 5, "the checkpoints of steps 6 and 8 must be gone");
@@ -69,14 +67,14 @@ Test(rerun, another_folder_takes_a_checkpoint_and_starts_its_own_metrics)
 {
     struct arguments a = dpo("a"), b = dpo("b");
     run_to_end(&p, &a);
-    ADD(&b, "--resume_from_checkpoint", FILES("a/checkpoint-3"));
+    ADD(&b, "--resume_from_checkpoint", tiny_kept(&t, "a/checkpoint-3"));
     run_to_end(&p, &b);
     same_bytes(&t, "a", "b", "model.safetensors");
     char *text = plain_metrics(&t, "b/metrics.jsonl");
     cr_expect_eq(strncmp(text, "{\"step\":4,", 10), 0, "%.40s", text);
     free(text);
     struct arguments again = dpo("b");
-    ADD(&again, "--resume_from_checkpoint", FILES("a/checkpoint-3"));
+    ADD(&again, "--resume_from_checkpoint", tiny_kept(&t, "a/checkpoint-3"));
     expect_refused(&again, 2, "holds a run already");
 }
 
@@ -103,7 +101,7 @@ Test(rerun, changed_data_are_refused_and_changed_options_named)
     struct arguments b = dpo("b"), other = tiny_arguments(&t, "dpo", "held.jsonl", "b");
     run_to_end(&p, &b);
     char *before = tiny_read(&t, "b/metrics.jsonl", NULL);
-    ADD(&other, "--resume_from_checkpoint", FILES("b/checkpoint-3"));
+    ADD(&other, "--resume_from_checkpoint", tiny_kept(&t, "b/checkpoint-3"));
     expect_refused(&other, 1, "the training rows or their tokens are not those of that run");
     struct arguments kto = tiny_arguments(&t, "kto", "rated.jsonl", "b");
     ADD(&kto, "--resume_from_checkpoint");
@@ -123,7 +121,7 @@ Test(rerun, changed_data_are_refused_and_changed_options_named)
 Test(rerun, other_evaluation_rows_are_refused_where_their_reference_is_stored)
 {
     struct arguments b = dpo("b");
-    ADD(&b, "--eval_strategy", "steps", "--eval_dataset_name", FILES("held.jsonl"),
+    ADD(&b, "--eval_strategy", "steps", "--eval_dataset_name", tiny_kept(&t, "held.jsonl"),
         "--precompute_ref_log_probs");
     run_to_end(&p, &b);
     tiny_rows(&t, "held.jsonl", TINY_PAIRS, TINY_HELD);
@@ -152,8 +150,8 @@ Test(rerun, save_total_limit_keeps_the_last_and_the_best)
     /* The rate of 0.5 makes the first evaluations the best ones. */
     struct arguments b = dpo("b");
     ADD(&b, "--save_steps", "2", "--eval_strategy", "steps", "--eval_steps", "1",
-        "--eval_dataset_name", FILES("held.jsonl"), "--save_total_limit", "1", "--learning_rate",
-        "0.5", "--load_best_model_at_end");
+        "--eval_dataset_name", tiny_kept(&t, "held.jsonl"), "--save_total_limit", "1",
+        "--learning_rate", "0.5", "--load_best_model_at_end");
     run_to_end(&p, &b);
     char *text = plain_metrics(&t, "b/metrics.jsonl");
     double best = INFINITY;
@@ -215,7 +213,7 @@ Test(rerun, a_flipped_bit_in_any_file_of_a_checkpoint_is_an_error_that_names_it)
     }
     closedir(d);
     cr_expect_eq(files, 9);
-    ADD(&b, "--resume_from_checkpoint", FILES("b/checkpoint-6"));
+    ADD(&b, "--resume_from_checkpoint", tiny_kept(&t, "b/checkpoint-6"));
     run_to_end(&p, &b);
 }
 

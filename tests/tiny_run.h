@@ -136,19 +136,23 @@ static inline void arguments_add(struct arguments *a, const char *first, ...)
 }
 #define ADD(a, ...) arguments_add(a, __VA_ARGS__, (const char *)NULL)
 
+/* A path that lives as long as the test. */
+static inline const char *tiny_kept(const struct tiny *t, const char *name)
+{
+    static char text[128][512];
+    static int at;
+    cr_assert(at < 128);
+    return strcpy(text[at++], tiny_path(t, name));
+}
+
 /* `command` on the tiny model and data file, into folder `out` of the test's. */
 static inline struct arguments tiny_arguments(const struct tiny *t, const char *command,
                                               const char *data, const char *out)
 {
-    static char text[64][512];
-    static int at;
-    const char *const paths[] = { tiny_path(t, "model"), tiny_path(t, data), tiny_path(t, out) };
-    char *kept[3];
-    for (int i = 0; i < 3; i++)
-        kept[i] = strcpy(text[at++ % 64], paths[i]);
     struct arguments a = { .n = 0 };
-    ADD(&a, "plumb", command, "--model_name_or_path", kept[0], "--dataset_name", kept[1],
-        "--output_dir", kept[2], "--per_device_train_batch_size", "2", "--quiet");
+    ADD(&a, "plumb", command, "--model_name_or_path", tiny_kept(t, "model"), "--dataset_name",
+        tiny_kept(t, data), "--output_dir", tiny_kept(t, out), "--per_device_train_batch_size", "2",
+        "--quiet");
     return a;
 }
 
