@@ -87,21 +87,34 @@ static int64_t first_bad(struct plumb_tensor t, int64_t n)
     return -1;
 }
 
+/* Names the first weight that is not finite, NULL without one. */
+static const char *bad_weight(const struct plumb_model *m)
+{
+    static _Thread_local char text[160];
+    const int64_t w = first_bad(plumb_model_exact(m), m->elements);
+    if (w < 0) return NULL;
+    int64_t k = m->param_count - 1;
+    while (k > 0 && m->params[k].offset > w)
+        k--;
+    snprintf(text, sizeof text, "%s (layer %d) is not finite at element %lld",
+             plumb_role_name(m->params[k].role), (int)m->params[k].layer,
+             (long long)(w - m->params[k].offset));
+    return text;
+}
+
+int plumb_check_weights(const struct plumb_trainer *t)
+{
+    const char *bad = bad_weight(&t->policy);
+    return bad ? plumb_fail(PLUMB_ENUM, "after step %lld: %s", (long long)t->state.step, bad)
+               : PLUMB_OK;
+}
+
 /* Names the earliest tensor of the pass that is not finite. */
 static const char *culprit(const struct plumb_trainer *t, const struct plumb_pass *p)
 {
-    static _Thread_local char text[160];
     const struct plumb_model *m = &t->policy;
-    const int64_t w = first_bad(plumb_model_exact(m), m->elements);
-    if (w >= 0) {
-        int64_t k = m->param_count - 1;
-        while (k > 0 && m->params[k].offset > w)
-            k--;
-        snprintf(text, sizeof text, "%s (layer %d) is not finite at element %lld",
-                 plumb_role_name(m->params[k].role), (int)m->params[k].layer,
-                 (long long)(w - m->params[k].offset));
-        return text;
-    }
+    const char *bad = bad_weight(m);
+    if (bad) return bad;
     if (first_bad(p->acts.r_final, p->batch->N * m->config.width) >= 0)
         return "the residual stream is not finite";
     if (p->head.logp.data && first_bad(p->head.logp, p->batch->targets.M) >= 0)

@@ -32,6 +32,8 @@ double plumb_pass_entropy(const struct plumb_pass *p, int64_t first, int64_t las
 double plumb_mean(struct plumb_tensor t, int64_t first, int64_t last); /* NaN over nothing */
 /* Share of the targets of sequences r, r + stride, ... that are the head's argmax. */
 double plumb_pass_accuracy(const struct plumb_pass *p, int64_t first_sequence, int64_t stride);
+/* Fails with PLUMB_ENUM when a weight is not finite, naming it. Cost: one pass over the weights. */
+int plumb_check_weights(const struct plumb_trainer *t);
 /* Fails with PLUMB_ENUM when m->loss is not finite, naming step, data row and the first tensor
  * at fault. sequences_per_loss 0: the losses are those of the targets. */
 int plumb_check_loss(const struct plumb_trainer *t, const struct plumb_micro *m,

@@ -9,6 +9,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "algos/policy.h"
+
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /* Counts steps as transformers does: batches of an epoch, the last one short, in groups of
@@ -176,13 +178,34 @@ static int accumulate(struct plumb_trainer *t, double *loss)
     return PLUMB_OK;
 }
 
+/* Puts the step's data rows before the text of a fault. */
+static int name_rows(const struct plumb_trainer *t, int rc)
+{
+    const int64_t rows = t->config->per_device_train_batch_size *
+                         t->config->gradient_accumulation_steps;
+    const int64_t first = (t->state.step % t->steps_per_epoch) * rows, n = t->train->count;
+    const int64_t last = first + rows < n ? first + rows : n;
+    char text[160];
+    size_t used = 0;
+    for (int64_t i = first; i < last && used < sizeof text - 24; i++) {
+        struct plumb_example e;
+        PLUMB_TRY(t->train->get(t->train->self, t->order[i], &e));
+        const char *between = i == first ? "" : i + 1 == last ? " and " : ", ";
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%lld", between,
+                                 (long long)e.row);
+        if (used >= sizeof text - 24) snprintf(text + used, sizeof text - used, ", ...");
+    }
+    return plumb_fail_while(rc, "data rows %s", text);
+}
+
 static int train_step(struct plumb_trainer *t)
 {
     PLUMB_TRY(plumb_model_zero_grad(&t->policy));
     PLUMB_TRY(accumulate(t, &t->step_loss));
     const double lr = plumb_schedule_lr(&t->schedule, t->state.step);
-    PLUMB_TRY(plumb_optimizer_step(&t->optimizer, &t->policy, t->state.step + 1, lr,
-                                   &t->state.grad_norm));
+    const int rc = plumb_optimizer_step(&t->optimizer, &t->policy, t->state.step + 1, lr,
+                                        &t->state.grad_norm);
+    if (rc) return rc == PLUMB_ENUM ? name_rows(t, rc) : rc;
     t->state.step++;
     t->state.loss_sum += t->step_loss;
     t->state.loss_total += t->step_loss;
@@ -355,7 +378,9 @@ static int after_step(struct plumb_trainer *t)
         PLUMB_TRY(evaluate_and_log(t));
     if (last && c->logging_strategy != PLUMB_INTERVAL_NO) PLUMB_TRY(log_whole(t));
     t->stopped = !last && t->hooks.stop && t->hooks.stop(t->hooks.self);
-    if ((save_due(t) || t->stopped) && t->hooks.save) PLUMB_TRY(t->hooks.save(t->hooks.self, t));
+    const bool save = save_due(t) || t->stopped;
+    if (save || last) PLUMB_TRY(plumb_check_weights(t)); /* what is kept can be gone on from */
+    if (save && t->hooks.save) PLUMB_TRY(t->hooks.save(t->hooks.self, t));
     t->log_seconds += now() - begun; /* tokens_per_second and step_time are those of training */
     return PLUMB_OK;
 }

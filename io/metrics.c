@@ -221,6 +221,12 @@ struct plumb_sink plumb_metrics_sink(struct plumb_metrics *m)
     return (struct plumb_sink){ .self = m, .metrics = put_metrics, .progress = show_progress };
 }
 
+int plumb_metrics_flush(struct plumb_metrics *m)
+{
+    if (!m->path || fsync(m->fd) == 0 || errno == EINVAL) return PLUMB_OK; /* EINVAL: a pipe */
+    return plumb_fail(PLUMB_EIO, "could not write \"%s\": %s", m->path, strerror(errno));
+}
+
 void plumb_metrics_release(struct plumb_metrics *m)
 {
     if (m->line_open) {

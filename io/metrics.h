@@ -23,4 +23,6 @@ int plumb_metrics_open(struct plumb_metrics *m, const char *path, int64_t resume
 /* The run's sink; `m` must outlive it. A line that cannot be written whole (full disk) fails
  * with PLUMB_EIO naming the file, and no part of it stays. */
 struct plumb_sink plumb_metrics_sink(struct plumb_metrics *m);
+/* Makes the lines so far survive a power cut. */
+int plumb_metrics_flush(struct plumb_metrics *m);
 void plumb_metrics_release(struct plumb_metrics *m); /* takes a zeroed one; leaves it zeroed */

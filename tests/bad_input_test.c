@@ -401,13 +401,37 @@ Test(bad_input, a_rate_that_turns_the_loss_into_no_number)
         program_run(&p, a.v);
         cr_expect_eq(p.code, 1, "%s: %s", cases[i].command, p.err);
         cr_expect(strstr(p.err, "not finite"), "%s: %s", cases[i].command, p.err);
-        cr_expect(strstr(p.err, "at data row ") || strstr(p.err, "the gradient of "), "%s: %s",
-                  cases[i].command, p.err);
+        cr_expect(strstr(p.err, "data row"), "%s: %s", cases[i].command, p.err);
         const int step = step_in(p.err);
         cr_expect(step > 1 && steps_logged(step) == step - 1, "%s: %s", cases[i].command, p.err);
         cr_expect_not(tiny_exists(&t, "out/model.safetensors"));
         plumb_folder_remove(tiny_path(&t, "out"));
     }
+}
+
+/* What a diverging run saved last can be loaded: weights beyond all numbers are not saved. */
+Test(bad_input, a_rate_that_turns_weights_into_no_numbers)
+{
+    struct arguments a = tiny_arguments(&t, "sft", "texts.jsonl", "out");
+    ADD(&a, "--learning_rate", "1", "--weight_decay", "1000", "--lr_scheduler_type", "constant",
+        "--save_steps", "1", "--save_total_limit", "1", "--max_steps", "100", "--bf16", "false");
+    program_run(&p, a.v);
+    cr_expect(p.code == 1 && strstr(p.err, "not finite"), "%s", p.err);
+    cr_expect(last_step(&t, "out") > 0 && !is_writing(&t, "out"));
+    ADD(&a, "--resume_from_checkpoint");
+    char *first = strdup(p.err);
+    program_run(&p, a.v);
+    cr_expect(p.code == 1 && strcmp(p.err, first) == 0, "%s and then %s", first, p.err);
+    free(first);
+}
+
+Test(bad_input, options_under_which_kto_has_no_reference_point)
+{
+    struct arguments a = tiny_arguments(&t, "kto", "rated.jsonl", "out"), b = a;
+    ADD(&a, "--per_device_train_batch_size", "1");
+    expect_refused(&a, 2, "per_device_train_batch_size 1", "kto wants 2 or more");
+    ADD(&b, "--train_sampling_strategy", "random");
+    expect_refused(&b, 2, "train_sampling_strategy", "sequential");
 }
 
 Test(bad_input, weights_so_large_that_the_first_loss_is_no_number)

@@ -83,7 +83,7 @@ static int run_kto(int argc, char **argv)
         .precompute = precompute_rows(&c.train, c.precompute_ref_log_probs,
                                       c.precompute_ref_batch_size),
     };
-    int rc = plumb_train_config_finish(&c.train);
+    int rc = plumb_kto_config_finish(&c);
     if (!rc) rc = train(&wish);
     plumb_options_release(&o);
     return rc;

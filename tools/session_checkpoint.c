@@ -46,6 +46,7 @@ static int save(void *self, const struct plumb_trainer *t)
     char state[128], path[4096];
     int rc = PLUMB_OK;
     if (!s->wish.config->output_dir) return PLUMB_OK;
+    PLUMB_TRY(plumb_metrics_flush(&s->metrics));
     PLUMB_TRY(plumb_checkpoint_begin(&w, s->wish.config->output_dir, t->state.step));
     PLUMB_TRYG(plumb_session_save_model(s, w.dir));
     PLUMB_TRYG(copy_manifest(s, w.dir));

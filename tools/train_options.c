@@ -143,3 +143,18 @@ int plumb_dpo_config_finish(struct plumb_dpo_config *c)
                           (long long)c->loss_weights.count, (long long)c->loss_type.count);
     return PLUMB_OK;
 }
+
+/* As in TRL: rows take the completion of their neighbour in a batch in file order. */
+int plumb_kto_config_finish(struct plumb_kto_config *c)
+{
+    PLUMB_TRY(plumb_train_config_finish(&c->train));
+    if (c->train.per_device_train_batch_size < 2)
+        return plumb_fail(PLUMB_EUSAGE,
+                          "per_device_train_batch_size 1: kto wants 2 or more, each row is held "
+                          "against the completion of another one in its batch");
+    if (c->train.train_sampling_strategy != PLUMB_SAMPLING_SEQUENTIAL)
+        return plumb_fail(PLUMB_EUSAGE,
+                          "train_sampling_strategy: kto wants sequential, each row is held against "
+                          "the completion of its neighbour in the file");
+    return PLUMB_OK;
+}

@@ -26,4 +26,5 @@ int plumb_train_config_check_device(const struct plumb_train_config *c);
  * against each other. The steps and peak of the schedule are set later, by
  * plumb_config_schedule. Fails with PLUMB_EUSAGE. */
 int plumb_train_config_finish(struct plumb_train_config *c);
-int plumb_dpo_config_finish(struct plumb_dpo_config *c); /* includes the above */
+int plumb_dpo_config_finish(struct plumb_dpo_config *c); /* these include the above */
+int plumb_kto_config_finish(struct plumb_kto_config *c);
