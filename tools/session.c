@@ -178,7 +178,7 @@ int plumb_session_open(struct plumb_session *s, const struct plumb_session_wish 
     if (checkpoint[0]) PLUMB_TRY(plumb_session_restore(s, checkpoint));
     plumb_signals_catch();
     PLUMB_TRY(plumb_session_open_output(s));
-    plumb_weights_release(&s->hf.weights); /* read and hashed: the file's pages would stay resident */
+    plumb_weights_release(&s->hf.weights); /* read and hashed; its pages would stay resident */
     s->trainer.hooks = plumb_session_hooks(s);
     s->trainer.sink = s->metrics.path ? plumb_metrics_sink(&s->metrics) : (struct plumb_sink){ 0 };
     return PLUMB_OK;
