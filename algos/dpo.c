@@ -90,7 +90,7 @@ static int plan(const struct plumb_task *t, const struct plumb_trainer *tr,
     PLUMB_TRY(plumb_arena_push(step, plumb_batch_bytes(z), &arrays));
     PLUMB_TRY(push_results(&r, tr->policy.prec.master, (z->sequences + 1) / 2, step));
     PLUMB_TRY(plumb_pass_sums_plan(&tr->policy, z->tokens, z->targets, step));
-    return plumb_pass_init(&p, &tr->policy, NULL, z->tokens, z->targets, true, step);
+    return plumb_pass_init(&p, &tr->policy, NULL, z->tokens, z->targets, tr->train != NULL, step);
 }
 
 static void add_metrics(const struct plumb_micro *m, const struct plumb_pass *p,

@@ -85,7 +85,7 @@ static int plan(const struct plumb_task *t, const struct plumb_trainer *tr,
     PLUMB_TRY(plumb_arena_push(step, 2 * plumb_batch_bytes(z), &arrays)); /* and the mismatched */
     PLUMB_TRY(push_results(&r, tr->policy.prec.master, z->sequences, step));
     PLUMB_TRY(plumb_pass_sums_plan(&tr->policy, z->tokens, z->targets, step));
-    return plumb_pass_init(&p, &tr->policy, NULL, z->tokens, z->targets, true, step);
+    return plumb_pass_init(&p, &tr->policy, NULL, z->tokens, z->targets, tr->train != NULL, step);
 }
 
 static bool all_known(const struct plumb_example *e, int64_t count)

@@ -40,7 +40,7 @@ static int plan(const struct plumb_task *t, const struct plumb_trainer *tr,
     void *arrays;
     PLUMB_TRY(plumb_arena_push(step, plumb_batch_bytes(z), &arrays));
     PLUMB_TRY(push_results(&r, &tr->policy, (z->sequences + 1) / 2, step));
-    return plumb_acts_init(&acts, &tr->policy, z->tokens, z->tokens, true, step);
+    return plumb_acts_init(&acts, &tr->policy, z->tokens, z->tokens, tr->train != NULL, step);
 }
 
 static void add_metrics(const struct plumb_micro *m, const struct results *r)

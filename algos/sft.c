@@ -40,7 +40,7 @@ static int plan(const struct plumb_task *t, const struct plumb_trainer *tr,
     PLUMB_TRY(plumb_arena_push(step, plumb_batch_bytes(z), &group));
     PLUMB_TRY(plumb_arena_push(step, (size_t)(z->targets + 1) * sizeof(int32_t), &group));
     PLUMB_TRY(plumb_arena_tensor(step, tr->policy.prec.master, z->targets, &losses));
-    return plumb_pass_init(&p, &tr->policy, NULL, z->tokens, z->targets, true, step);
+    return plumb_pass_init(&p, &tr->policy, NULL, z->tokens, z->targets, tr->train != NULL, step);
 }
 
 static int micro(const struct plumb_task *t, struct plumb_trainer *tr, struct plumb_micro *m)

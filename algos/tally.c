@@ -6,6 +6,11 @@
 
 void plumb_tally_add(struct plumb_tally *t, const char *name, double value)
 {
+    plumb_tally_weigh(t, name, value, 1);
+}
+
+void plumb_tally_weigh(struct plumb_tally *t, const char *name, double value, double weight)
+{
     int64_t i = 0;
     while (i < t->count && strncmp(t->name[i], name, sizeof t->name[i] - 1))
         i++;
@@ -14,8 +19,8 @@ void plumb_tally_add(struct plumb_tally *t, const char *name, double value)
         strncpy(t->name[t->count++], name, sizeof t->name[i] - 1);
     }
     if (isnan(value)) return;
-    t->sum[i] += value;
-    t->weight[i] += 1;
+    t->sum[i] += weight * value;
+    t->weight[i] += weight;
 }
 
 int plumb_tally_means(const struct plumb_tally *t, struct plumb_metric *out)

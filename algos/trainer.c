@@ -36,9 +36,11 @@ int plumb_trainer_init(struct plumb_trainer *t, const struct plumb_train_config 
                                  .order_epoch = -1,
                                  .precompute = precompute };
     t->eval_batch = config->per_device_eval_batch_size;
-    if (train->count < 1) return plumb_fail(PLUMB_EFORMAT, "the training data has no rows");
-    PLUMB_TRY(plan_length(t));
+    if (train && train->count < 1)
+        return plumb_fail(PLUMB_EFORMAT, "the training data has no rows");
+    if (train) PLUMB_TRY(plan_length(t));
     PLUMB_TRY(plumb_trainer_lay_out(t, model, dev, compute));
+    if (!train) return PLUMB_OK;
     t->optimizer.beta1 = config->adam_beta1;
     t->optimizer.beta2 = config->adam_beta2;
     t->optimizer.eps = config->adam_epsilon;
@@ -85,7 +87,8 @@ static int fetch(struct plumb_trainer *t, const struct plumb_dataset *d, int64_t
 {
     PLUMB_TRY(d->get(d->self, index, e));
     if (t->ref_logps) {
-        const double *known = t->ref_logps + 2 * (d == t->train ? index : t->train->count + index);
+        const int64_t first = t->train && d != t->train ? t->train->count : 0;
+        const double *known = t->ref_logps + 2 * (first + index);
         e->has_ref_logps = true;
         e->ref_logps[0] = known[0];
         e->ref_logps[1] = known[1];
@@ -139,10 +142,11 @@ static int precompute_set(struct plumb_trainer *t, const struct plumb_dataset *d
 int plumb_trainer_precompute(struct plumb_trainer *t)
 {
     if (!t->ref_logps) return PLUMB_OK;
+    const int64_t rows = t->train ? t->train->count : 0;
     plumb_log(PLUMB_LOG_INFO, "computing reference log-probs of %lld rows",
-              (long long)t->train->count);
-    PLUMB_TRY(precompute_set(t, t->train, 0));
-    return t->eval ? precompute_set(t, t->eval, t->train->count) : PLUMB_OK;
+              (long long)(t->train ? rows : t->eval->count));
+    if (t->train) PLUMB_TRY(precompute_set(t, t->train, 0));
+    return t->eval ? precompute_set(t, t->eval, rows) : PLUMB_OK;
 }
 
 /* Gradients of one optimizer step: its micro-batches, divided by what the whole step counts. */
@@ -280,7 +284,8 @@ static int log_line(struct plumb_trainer *t)
 int plumb_trainer_evaluate(struct plumb_trainer *t, const struct plumb_dataset *d,
                            struct plumb_tally *out)
 {
-    struct plumb_tally inner = { 0 };
+    struct plumb_tally all = { 0 };
+    struct plumb_metric means[PLUMB_TALLY_MOST];
     double loss = 0, weight = 0;
     for (int64_t at = 0; at < d->count; at += t->eval_batch) {
         const int64_t count = at + t->eval_batch < d->count ? t->eval_batch : d->count - at;
@@ -289,23 +294,27 @@ int plumb_trainer_evaluate(struct plumb_trainer *t, const struct plumb_dataset *
         double own = 0;
         for (int64_t i = 0; i < count; i++)
             own += t->task->weight(t->task, &t->window[i]);
+        struct plumb_tally batch = { 0 };
         struct plumb_micro m = { .e = t->window,
                                  .count = count,
                                  .divisor = own > 0 ? own : 1,
-                                 .tally = &inner };
+                                 .tally = &batch };
         plumb_arena_reset(&t->step, 0);
         PLUMB_TRY(t->task->micro(t->task, t, &m));
-        loss += m.loss * (double)count;
-        weight += (double)count;
+        if (t->hooks.after_micro) PLUMB_TRY(t->hooks.after_micro(t->hooks.self, t, &m));
+        const int n = plumb_tally_means(&batch, means);
+        for (int i = 0; i < n; i++)
+            plumb_tally_weigh(&all, means[i].name, means[i].value, t->train ? 1 : own);
+        loss += m.loss * (t->train ? (double)count : own);
+        weight += t->train ? (double)count : own;
     }
-    struct plumb_metric m[PLUMB_TALLY_MOST];
-    const int n = plumb_tally_means(&inner, m);
+    const int n = plumb_tally_means(&all, means);
     *out = (struct plumb_tally){ 0 };
     plumb_tally_add(out, "eval_loss", loss / weight);
     for (int i = 0; i < n; i++) {
         char name[64];
-        snprintf(name, sizeof name, "eval_%s", m[i].name);
-        plumb_tally_add(out, name, m[i].value);
+        snprintf(name, sizeof name, "eval_%s", means[i].name);
+        plumb_tally_add(out, name, means[i].value);
     }
     return PLUMB_OK;
 }

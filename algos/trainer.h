@@ -88,7 +88,7 @@ struct plumb_trainer {
     struct plumb_sink sink;
     struct plumb_trainer_hooks hooks;
     struct plumb_schedule schedule;
-    const struct plumb_dataset *train, *eval; /* eval may be NULL */
+    const struct plumb_dataset *train, *eval; /* either may be NULL */
     struct plumb_model policy, ref;
     struct plumb_optimizer optimizer;
     struct plumb_arena run, step;
@@ -109,8 +109,9 @@ struct plumb_trainer {
 /* Computes the length of the run, measures the data, lays out memory and says so. The policy's
  * weights (master) are undefined: fill them, then call plumb_trainer_weights_ready. With
  * `precompute` > 0 a task that needs a reference model keeps its log-probs instead
- * (plumb_trainer_precompute), computed for that many rows at a time. Release also after
- * failure. */
+ * (plumb_trainer_precompute), computed for that many rows at a time. Without training
+ * rows (NULL) the trainer only evaluates: it has no gradients, no optimizer and no master weights.
+ * Release also after failure. */
 int plumb_trainer_init(struct plumb_trainer *t, const struct plumb_train_config *config,
                        const struct plumb_task *task, const struct plumb_model_config *model,
                        const struct plumb_dataset *train, const struct plumb_dataset *eval,
@@ -132,7 +133,9 @@ int plumb_trainer_lay_out(struct plumb_trainer *t, const struct plumb_model_conf
  * no. */
 int plumb_trainer_run(struct plumb_trainer *t);
 /* Mean loss and metrics over `d` (the evaluation set, or no larger rows than it), names with prefix
- * "eval_", into *out (plain tally). */
+ * "eval_", into *out (plain tally). In a training run metrics are means of the batches' and the
+ * loss is weighed by rows, as in TRL; a trainer that only evaluates weighs both by what the loss
+ * divides by, pairs or trained tokens, so that the batch size changes nothing. */
 int plumb_trainer_evaluate(struct plumb_trainer *t, const struct plumb_dataset *d,
                            struct plumb_tally *out);
 /* The buffers beside the weights that make up a checkpoint: moments, state, precomputed

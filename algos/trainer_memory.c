@@ -45,12 +45,14 @@ static int largest(const struct plumb_trainer *t, const struct plumb_dataset *d,
     return PLUMB_OK;
 }
 
+static int64_t row_count(const struct plumb_dataset *d) { return d ? d->count : 0; }
+
 static int64_t most_rows(const struct plumb_trainer *t)
 {
-    int64_t n = t->config->per_device_train_batch_size;
+    int64_t n = t->train ? t->config->per_device_train_batch_size : 0;
     if (t->eval) n = max64(n, t->eval_batch);
     n = max64(n, t->precompute);
-    const int64_t rows = max64(t->train->count, t->eval ? t->eval->count : 0);
+    const int64_t rows = max64(row_count(t->train), row_count(t->eval));
     return n < rows ? n : rows;
 }
 
@@ -59,21 +61,23 @@ static int lay_out(struct plumb_trainer *t, const struct plumb_model_config *mod
                    const struct plumb_device *dev, enum plumb_dtype compute, int64_t longest)
 {
     const bool narrow = t->config->dtype == PLUMB_PRECISION_BF16;
-    const enum plumb_model_kind kind = narrow ? PLUMB_MODEL_TRAINED_NARROW : PLUMB_MODEL_TRAINED;
+    const enum plumb_model_kind kind = !t->train ? PLUMB_MODEL_FROZEN
+                                       : narrow  ? PLUMB_MODEL_TRAINED_NARROW
+                                                 : PLUMB_MODEL_TRAINED;
     PLUMB_TRY(plumb_model_init(&t->policy, model, dev, compute, kind, longest, &t->run));
     t->policy.recompute = t->config->gradient_checkpointing;
     if (t->task->needs_ref && !t->precompute)
         PLUMB_TRY(
             plumb_model_init(&t->ref, model, dev, compute, PLUMB_MODEL_FROZEN, longest, &t->run));
-    PLUMB_TRY(plumb_optimizer_init(&t->optimizer, &t->policy, &t->run));
+    if (t->train) PLUMB_TRY(plumb_optimizer_init(&t->optimizer, &t->policy, &t->run));
     void *p;
-    PLUMB_TRY(plumb_arena_push(&t->run, (size_t)t->train->count * sizeof *t->order, &p));
+    PLUMB_TRY(plumb_arena_push(&t->run, (size_t)row_count(t->train) * sizeof *t->order, &p));
     t->order = p;
     PLUMB_TRY(plumb_arena_push(&t->run, (size_t)most_rows(t) * sizeof *t->window, &p));
     t->window = p;
     t->ref_logps = NULL;
     if (!t->precompute) return PLUMB_OK;
-    const int64_t rows = t->train->count + (t->eval ? t->eval->count : 0);
+    const int64_t rows = row_count(t->train) + row_count(t->eval);
     PLUMB_TRY(plumb_arena_push(&t->run, (size_t)rows * 2 * sizeof *t->ref_logps, &p));
     t->ref_logps = p;
     return PLUMB_OK;
@@ -85,15 +89,17 @@ static void tell(const struct plumb_trainer *t, const struct plumb_batch_size *s
 {
     const size_t master = plumb_dtype_bytes(t->policy.prec.master);
     const size_t compute = plumb_dtype_bytes(t->policy.prec.compute);
-    const size_t n = (size_t)t->policy.elements;
-    const bool copies = t->policy.prec.compute != t->policy.prec.master;
+    const struct plumb_model *m = &t->policy;
+    const size_t n = (size_t)m->elements;
+    const bool copies = m->master.data && m->master.data != m->weights.data;
     plumb_log(
         PLUMB_LOG_INFO,
         "memory plan: weights %.1f MiB, reference %.1f, gradients %.1f, moments %.1f, step at most "
         "%.1f (%lld tokens, %lld targets); %s, %s",
-        mib(n * (master + (copies ? compute : 0))), t->ref.weights.data ? mib(n * compute) : 0.0,
-        mib(n * master), mib(2 * n * master), mib(t->step.capacity), (long long)size->tokens,
-        (long long)size->targets, plumb_dtype_name(t->policy.prec.compute),
+        mib(n * (compute + (copies ? master : 0))), mib(t->ref.weights.data ? n * compute : 0),
+        mib(m->grad.data ? n * master : 0), mib(t->optimizer.m.data ? 2 * n * master : 0),
+        mib(t->step.capacity), (long long)size->tokens, (long long)size->targets,
+        plumb_dtype_name(t->policy.prec.compute),
         t->policy.dev.kind == PLUMB_DEV_REF ? "reference loops" : plumb_isa_name(plumb_cpu_isa()));
 }
 
@@ -102,7 +108,7 @@ int plumb_trainer_lay_out(struct plumb_trainer *t, const struct plumb_model_conf
 {
     struct plumb_batch_size size = { 0 };
     const int64_t batch = t->config->per_device_train_batch_size;
-    PLUMB_TRY(largest(t, t->train, max64(batch, t->precompute), &size));
+    if (t->train) PLUMB_TRY(largest(t, t->train, max64(batch, t->precompute), &size));
     if (t->eval) PLUMB_TRY(largest(t, t->eval, max64(t->eval_batch, t->precompute), &size));
     plumb_arena_init_counting(&t->run, "run");
     PLUMB_TRY(lay_out(t, model, dev, compute, size.longest));
