@@ -230,6 +230,50 @@ Test(checkpoint, old_ones_go_but_not_the_best_and_the_last)
     cr_expect(plumb_file_exists(in_root("checkpoint-2")));
 }
 
+Test(checkpoint, those_of_a_course_that_was_left_go)
+{
+    for (int64_t step = 1; step <= 4; step++)
+        write_one(step);
+    mkdir(in_root("checkpoint-2.tmp"), 0777);
+    mkdir(in_root("checkpoint-9"), 0777); /* no checkpoint: somebody else's */
+    cr_assert_eq(plumb_checkpoint_forget(root, 2), PLUMB_OK, "%s", plumb_errmsg());
+    expect_last("checkpoint-2");
+    cr_expect(plumb_file_exists(in_root("checkpoint-1")));
+    cr_expect(plumb_file_exists(in_root("checkpoint-9")));
+    cr_expect_not(plumb_file_exists(in_root("checkpoint-2.tmp")));
+    cr_assert_eq(plumb_checkpoint_forget(root, -1), PLUMB_OK, "%s", plumb_errmsg());
+    expect_last(NULL);
+    cr_expect_eq(plumb_checkpoint_forget(in_root("nowhere"), -1), PLUMB_OK);
+}
+
+Test(checkpoint, every_file_that_lies_in_the_folder_is_listed_and_checked)
+{
+    struct plumb_checkpoint_writer w;
+    struct plumb_checkpoint c;
+    char path[512];
+    static const char *const names[] = { "model-00001-of-00002.safetensors", "tokenizer.json" };
+    cr_assert_eq(plumb_checkpoint_begin(&w, root, 1), PLUMB_OK, "%s", plumb_errmsg());
+    cr_assert_eq(plumb_checkpoint_put(&w, "moments", PLUMB_F32, 5, moments), PLUMB_OK);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(plumb_path_join(path, sizeof path, w.dir, names[i]), PLUMB_OK);
+        cr_assert_eq(plumb_file_write(path, names[i], strlen(names[i])), PLUMB_OK);
+    }
+    cr_assert_eq(plumb_checkpoint_add_rest(&w), PLUMB_OK, "%s", plumb_errmsg());
+    cr_assert_eq(cJSON_GetArraySize(w.files), 3);
+    cr_assert_eq(plumb_checkpoint_commit(&w, state), PLUMB_OK, "%s", plumb_errmsg());
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", in_root("checkpoint-1"), names[i]);
+        cr_assert_eq(plumb_checkpoint_open(&c, in_root("checkpoint-1")), PLUMB_OK);
+        cr_expect_eq(plumb_checkpoint_verify_rest(&c), PLUMB_OK, "%s", plumb_errmsg());
+        FILE *f = fopen(path, "r+");
+        cr_assert(f && fputc('!', f) == '!' && fclose(f) == 0);
+        cr_expect_eq(plumb_checkpoint_verify_rest(&c), PLUMB_EFORMAT);
+        cr_expect(strstr(plumb_errmsg(), names[i]), "%s", plumb_errmsg());
+        cr_assert_eq(plumb_file_write(path, names[i], strlen(names[i])), PLUMB_OK);
+        plumb_checkpoint_release(&c);
+    }
+}
+
 Test(checkpoint, a_full_disk_leaves_the_last_good_one)
 {
     static const double big[4096];

@@ -433,3 +433,28 @@ Test(hf_model, writing_needs_no_open_weights_and_may_overwrite_its_source)
     plumb_hf_model_release(&m);
     plumb_hf_config_release(&made.config);
 }
+
+Test(hf_model, another_tokenizer_is_saved_in_place_of_the_models_own)
+{
+    static const char *const places[] = { "a/tokenizer.json", "t/tokenizer.json" };
+    struct made made = { 0 };
+    struct plumb_hf_model m;
+    char text[64] = "";
+    open_made(&m, &made, MADE_LLAMA);
+    double *flat = read_flat(&m);
+    cr_assert_eq(plumb_dir_make(in_root("t")), PLUMB_OK);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(plumb_file_write(in_root(places[i]), places[i], strlen(places[i])), PLUMB_OK);
+    cr_assert_eq(plumb_file_write(in_root("a/generation_config.json"), "{}", 2), PLUMB_OK);
+    m.tokenizer_dir = in_root("t");
+    cr_assert_eq(plumb_hf_model_write(&m, in_root("b"), PLUMB_F64, flat, PLUMB_F32), PLUMB_OK, "%s",
+                 plumb_errmsg());
+    FILE *f = fopen(in_root("b/tokenizer.json"), "r");
+    cr_assert(f && fgets(text, sizeof text, f) && fclose(f) == 0);
+    cr_expect_str_eq(text, places[1]);
+    cr_expect(plumb_file_exists(in_root("b/generation_config.json")));
+    empty_folder(in_root("t"));
+    free(flat);
+    plumb_hf_model_release(&m);
+    plumb_hf_config_release(&made.config);
+}

@@ -7,7 +7,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -58,16 +60,31 @@ static int find_kept(FILE *f, const char *path, int64_t resume_step, int64_t *ke
     return rc;
 }
 
+/* One run at a time; the lock goes with the process. A device is nobody's. */
+static int take(const struct plumb_metrics *m)
+{
+    struct stat st;
+    if (fstat(m->fd, &st) != 0 || !S_ISREG(st.st_mode)) return PLUMB_OK;
+    if (flock(m->fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return PLUMB_OK;
+    return plumb_fail(PLUMB_EIO, "another run is writing \"%s\"", m->path);
+}
+
+static int cut(struct plumb_metrics *m, int64_t bytes)
+{
+    m->bytes = bytes;
+    if (ftruncate(m->fd, bytes) == 0 || errno == EINVAL) return PLUMB_OK; /* EINVAL: a device */
+    return plumb_fail(PLUMB_EIO, "could not shorten \"%s\": %s", m->path, strerror(errno));
+}
+
 static int cut_beyond(struct plumb_metrics *m, int64_t resume_step)
 {
     FILE *f = fopen(m->path, "r");
     if (!f) return plumb_fail(PLUMB_EIO, "could not read \"%s\": %s", m->path, strerror(errno));
-    const int rc = find_kept(f, m->path, resume_step, &m->bytes);
+    int64_t keep;
+    const int rc = find_kept(f, m->path, resume_step, &keep);
     fclose(f);
     PLUMB_TRY(rc);
-    if (ftruncate(m->fd, m->bytes) != 0)
-        return plumb_fail(PLUMB_EIO, "could not shorten \"%s\": %s", m->path, strerror(errno));
-    return PLUMB_OK;
+    return cut(m, keep);
 }
 
 int plumb_metrics_open(struct plumb_metrics *m, const char *path, int64_t resume_step)
@@ -75,11 +92,11 @@ int plumb_metrics_open(struct plumb_metrics *m, const char *path, int64_t resume
     int rc = PLUMB_OK;
     *m = (struct plumb_metrics){ .path = strdup(path), .fd = -1, .first_step = -1 };
     if (!m->path) return plumb_fail(PLUMB_EMEM, "could not allocate the name of \"%s\"", path);
-    const int fresh = resume_step < 0 ? O_TRUNC : 0;
-    m->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | fresh, 0666);
+    m->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (m->fd < 0)
         PLUMB_TRYG(plumb_fail(PLUMB_EIO, "could not open \"%s\": %s", path, strerror(errno)));
-    if (!fresh) PLUMB_TRYG(cut_beyond(m, resume_step));
+    PLUMB_TRYG(take(m));
+    PLUMB_TRYG(resume_step < 0 ? cut(m, 0) : cut_beyond(m, resume_step));
     if (isatty(STDERR_FILENO)) m->terminal = stderr;
 out:
     if (rc) plumb_metrics_release(m);

@@ -129,6 +129,20 @@ Test(rerun, other_evaluation_rows_are_refused_where_their_reference_is_stored)
     expect_refused(&b, 1, "the evaluation rows or their tokens are not those of that run");
 }
 
+Test(rerun, two_runs_at_once_do_not_share_a_folder)
+{
+    struct arguments a = dpo("a");
+    ADD(&a, "--max_steps", "100000", "--save_steps", "100000");
+    const pid_t first = start(&a, "/dev/null");
+    while (!tiny_exists(&t, "a/manifest.json"))
+        nap(0.001);
+    ADD(&a, "--overwrite_output_dir");
+    expect_refused(&a, 1, "another run is writing");
+    kill(first, SIGTERM);
+    cr_expect_eq(wait_code(first), 1);
+    cr_expect_gt(last_step(&t, "a"), 0);
+}
+
 static int64_t checkpoints(const char *out, int64_t most)
 {
     char name[64];

@@ -25,7 +25,8 @@ static void print_help(void)
          "Trains language models from preferences.\n\ncommands:");
     for (const struct plumb_cmd *const *c = commands; *c; c++)
         printf("  %-10s %s\n", (*c)->name, (*c)->summary);
-    puts("\nplumb COMMAND --help lists a command's options; plumb --version prints the version.");
+    puts("\nplumb COMMAND --help lists a command's options; plumb --version prints the version.\n"
+         "Exit codes: 0 done, 1 failed or stopped by a signal, 2 wrong usage.");
 }
 
 static void print_command_help(const struct plumb_cmd *c)

@@ -114,6 +114,8 @@ int plumb_session_find_checkpoint(const struct plumb_train_config *c, char *path
 {
     path[0] = 0;
     if (!c->resume_from_checkpoint) return PLUMB_OK;
+    if (!c->resume_from_checkpoint[0])
+        return plumb_fail(PLUMB_EUSAGE, "resume_from_checkpoint: the path is empty");
     if (strcmp(c->resume_from_checkpoint, "true") != 0) {
         if (snprintf(path, n, "%s", c->resume_from_checkpoint) >= (int)n)
             return plumb_fail(PLUMB_EUSAGE, "resume_from_checkpoint: the path is too long");

@@ -91,9 +91,9 @@ int plumb_session_open_output(struct plumb_session *s)
     char path[4096];
     if (!c->output_dir) return PLUMB_OK;
     PLUMB_TRY(plumb_dir_make(c->output_dir));
-    PLUMB_TRY(plumb_checkpoint_forget(c->output_dir, s->goes_on ? INT64_MAX : -1));
     PLUMB_TRY(plumb_path_join(path, sizeof path, c->output_dir, "metrics.jsonl"));
     PLUMB_TRY(plumb_metrics_open(&s->metrics, path, s->goes_on ? s->resumed : -1));
+    PLUMB_TRY(plumb_checkpoint_forget(c->output_dir, s->goes_on ? INT64_MAX : -1));
     if (!s->wish.options) return PLUMB_OK;
     const struct plumb_manifest m = manifest_of(s);
     PLUMB_TRY(plumb_path_join(path, sizeof path, c->output_dir, PLUMB_SESSION_MANIFEST));
