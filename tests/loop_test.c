@@ -248,3 +248,24 @@ Test(loop, recomputing_activations_changes_no_bit)
     }
     same_run(&t, "a", "b");
 }
+
+Test(loop, a_folder_brings_its_evaluation_rows)
+{
+    struct arguments a = exact("dpo", "data", "a"), b = exact("dpo", "data/train.jsonl", "b");
+    struct lines x, y;
+    cr_assert_eq(plumb_dir_make(tiny_path(&t, "data")), PLUMB_OK);
+    tiny_rows(&t, "data/train.jsonl", TINY_PAIRS, 7);
+    tiny_rows(&t, "data/test.jsonl", TINY_PAIRS, 3);
+    ADD(&a, "--max_steps", "3", "--eval_strategy", "steps");
+    ADD(&b, "--max_steps", "3", "--eval_strategy", "steps", "--eval_dataset_name",
+        tiny_kept(&t, "data/test.jsonl"));
+    run_to_end(&p, &a);
+    run_to_end(&p, &b);
+    read_lines(&x, "a");
+    read_lines(&y, "b");
+    cr_expect_eq(count(&x, "eval_loss"), 3);
+    expect_close(&x, &y, "eval_loss");
+    expect_close(&x, &y, "loss");
+    release_lines(&x);
+    release_lines(&y);
+}

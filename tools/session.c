@@ -6,6 +6,7 @@
 #include <plumb/rng.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "io/file.h"
 #include "io/json.h"
@@ -86,11 +87,10 @@ static int split_rows(struct plumb_session *s, double fraction)
     return PLUMB_OK;
 }
 
-/* Where dataset_name is one file, both splits are that file: there is no test split. */
-static bool same_set(const struct plumb_session *s)
+static bool is_folder(const char *path)
 {
-    return s->eval.count > 0 && !s->split && !s->wish.config->eval_dataset_name &&
-           s->eval.content_hash == s->train.content_hash;
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 static int open_data(struct plumb_session *s)
@@ -102,9 +102,8 @@ static int open_data(struct plumb_session *s)
             plumb_session_dataset(s, c->eval_dataset_name, c->dataset_test_split, false, &s->eval));
     else if (c->test_split_size > 0)
         PLUMB_TRY(split_rows(s, c->test_split_size));
-    else
+    else if (c->eval_strategy != PLUMB_INTERVAL_NO && is_folder(c->dataset_name))
         PLUMB_TRY(plumb_session_dataset(s, c->dataset_name, c->dataset_test_split, true, &s->eval));
-    if (same_set(s)) plumb_dataset_release(&s->eval);
     if (c->eval_strategy != PLUMB_INTERVAL_NO && s->eval.count == 0)
         return plumb_fail(PLUMB_EUSAGE, "eval_strategy asks for evaluation, but there are no rows "
                                         "for it: give --eval_dataset_name or --test_split_size");
