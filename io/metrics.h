@@ -17,9 +17,8 @@ struct plumb_metrics {
 
 /* Opens `path` for appending. resume_step -1 starts an empty file; otherwise lines of steps
  * beyond resume_step, and a line that a killed run left unfinished, are cut off. A line that is
- * not a metrics line fails with PLUMB_EFORMAT, and the file stays as it was; so does, with PLUMB_EIO,
- * one that another process has open through this function. The progress line
- * goes to standard error when that is a terminal. */
+ * not a metrics line fails with PLUMB_EFORMAT, a file that another run has open with PLUMB_EIO;
+ * both leave it as it was. The progress line goes to standard error when that is a terminal. */
 int plumb_metrics_open(struct plumb_metrics *m, const char *path, int64_t resume_step);
 /* The run's sink; `m` must outlive it. A line that cannot be written whole (full disk) fails
  * with PLUMB_EIO naming the file, and no part of it stays. */
