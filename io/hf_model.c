@@ -143,6 +143,15 @@ out:
     return rc;
 }
 
+int plumb_hf_model_plan(struct plumb_hf_model *m, struct plumb_hf_config *config)
+{
+    *m = (struct plumb_hf_model){ .config = *config };
+    *config = (struct plumb_hf_config){ 0 };
+    const int rc = list(m);
+    if (rc) plumb_hf_model_release(m);
+    return rc;
+}
+
 int plumb_hf_model_open(struct plumb_hf_model *m, const char *dir, int64_t num_labels)
 {
     struct plumb_hf_config config = { 0 };

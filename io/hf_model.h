@@ -27,6 +27,9 @@ int plumb_hf_model_open(struct plumb_hf_model *m, const char *dir, int64_t num_l
  * also on failure. */
 int plumb_hf_model_from(struct plumb_hf_model *m, struct plumb_hf_config *config,
                         struct plumb_weights *weights, int64_t num_labels);
+/* A model that no folder holds yet, from its config alone: to be written, not read. Takes the
+ * config over, also on failure. */
+int plumb_hf_model_plan(struct plumb_hf_model *m, struct plumb_hf_config *config);
 void plumb_hf_model_release(struct plumb_hf_model *m); /* takes a zeroed one */
 
 /* flat (elements) of `dtype`, a float type, out: every parameter at its offset, padding zero. A

@@ -434,6 +434,31 @@ Test(hf_model, writing_needs_no_open_weights_and_may_overwrite_its_source)
     plumb_hf_config_release(&made.config);
 }
 
+Test(hf_model, a_model_made_here_is_written_from_its_config_alone)
+{
+    struct plumb_hf_config config = { 0 };
+    struct plumb_hf_model m, again;
+    cr_assert_eq(plumb_hf_config_parse(&config, made_configs[MADE_LLAMA],
+                                       strlen(made_configs[MADE_LLAMA]), "made"),
+                 PLUMB_OK);
+    cr_assert_eq(plumb_hf_model_plan(&m, &config), PLUMB_OK, "%s", plumb_errmsg());
+    float *flat = calloc((size_t)m.elements, sizeof *flat),
+          *back = malloc(sizeof *back * (size_t)m.elements);
+    for (int64_t k = 0; k < m.param_count; k++)
+        for (int64_t i = 0; i < m.params[k].rows * m.params[k].cols; i++)
+            flat[m.params[k].offset + i] = (float)made_value(k, i);
+    cr_assert_eq(plumb_hf_model_write(&m, in_root("b"), PLUMB_F32, flat, PLUMB_F32), PLUMB_OK, "%s",
+                 plumb_errmsg());
+    cr_assert_eq(plumb_hf_model_open(&again, in_root("b"), 0), PLUMB_OK, "%s", plumb_errmsg());
+    cr_assert_eq(again.elements, m.elements);
+    cr_assert_eq(plumb_hf_model_read(&again, PLUMB_F32, back, false), PLUMB_OK);
+    cr_expect_eq(memcmp(flat, back, (size_t)m.elements * sizeof *flat), 0);
+    plumb_hf_model_release(&again);
+    plumb_hf_model_release(&m);
+    free(flat);
+    free(back);
+}
+
 Test(hf_model, another_tokenizer_is_saved_in_place_of_the_models_own)
 {
     static const char *const places[] = { "a/tokenizer.json", "t/tokenizer.json" };

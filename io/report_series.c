@@ -20,6 +20,7 @@ static const struct {
     const char *match, *title, *unit;
     int rank;
 } families[] = {
+    { "good_completions", "good completions", "share", -1 },
     { "loss", "loss", "", 0 },
     { "accuracy", "accuracy", "share", 1 },
     { "rewards/", "rewards", "", 2 },

@@ -84,11 +84,12 @@ Test(report, metrics_of_a_family_share_a_chart_in_page_order)
     const char *line = "\"epoch\": 1, \"tokens_per_second\": 5, \"loss\": 1, \"grad_norm\": 1, "
                        "\"rewards/chosen\": 1, \"rewards/rejected\": 1, \"rewards/accuracies\": 1, "
                        "\"logps/chosen\": 1, \"eval_loss\": 1, \"eval_rewards/chosen\": 1, "
-                       "\"made_up\": 2, \"note\": \"text\"}\n";
+                       "\"made_up\": 2, \"good_completions\": 0.5, \"note\": \"text\"}\n";
     char text[2048];
     snprintf(text, sizeof text, "{\"step\": 1, %s{\"step\": 2, %s", line, line);
     cr_expect_str_eq(charts_of(text),
-                     "loss: loss eval_loss; accuracy: rewards/accuracies; "
+                     "good completions: good_completions; loss: loss eval_loss; "
+                     "accuracy: rewards/accuracies; "
                      "rewards: rewards/chosen rewards/rejected eval_rewards/chosen; "
                      "log-probabilities: logps/chosen; grad_norm: grad_norm; made_up: made_up; "
                      "tokens_per_second: tokens_per_second; ");
