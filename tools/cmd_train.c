@@ -6,11 +6,13 @@
 #include "tools/session.h"
 #include "tools/train_options.h"
 
-static int train(const struct plumb_session_wish *wish)
+static int train(const struct plumb_session_wish *wish, const struct plumb_session_watch *watch)
 {
     struct plumb_session s = { 0 };
     int rc = plumb_session_open(&s, wish);
+    if (!rc && watch && watch->opened) rc = watch->opened(watch->self, &s);
     if (!rc) rc = plumb_session_train(&s);
+    if (!rc && watch && watch->trained) rc = watch->trained(watch->self, &s);
     plumb_session_release(&s);
     return rc;
 }
@@ -22,7 +24,7 @@ static int64_t precompute_rows(const struct plumb_train_config *c, bool wanted, 
     return rows == PLUMB_NONE_INT ? c->per_device_train_batch_size : rows;
 }
 
-static int run_sft(int argc, char **argv)
+int plumb_run_sft(int argc, char **argv, const struct plumb_session_watch *watch)
 {
     struct plumb_options o;
     struct plumb_sft_config c;
@@ -39,12 +41,12 @@ static int run_sft(int argc, char **argv)
         .train_on_prompt = c.completion_only_loss == PLUMB_NO,
     };
     int rc = plumb_train_config_finish(&c.train);
-    if (!rc) rc = train(&wish);
+    if (!rc) rc = train(&wish, watch);
     plumb_options_release(&o);
     return rc;
 }
 
-static int run_dpo(int argc, char **argv)
+int plumb_run_dpo(int argc, char **argv, const struct plumb_session_watch *watch)
 {
     struct plumb_options o;
     struct plumb_dpo_config c;
@@ -63,7 +65,7 @@ static int run_dpo(int argc, char **argv)
     };
     int rc = plumb_dpo_config_finish(&c);
     if (!rc) rc = plumb_task_dpo(&c, &task_options, &task);
-    if (!rc) rc = train(&wish);
+    if (!rc) rc = train(&wish, watch);
     plumb_options_release(&o);
     return rc;
 }
@@ -84,7 +86,7 @@ static int run_kto(int argc, char **argv)
                                       c.precompute_ref_batch_size),
     };
     int rc = plumb_kto_config_finish(&c);
-    if (!rc) rc = train(&wish);
+    if (!rc) rc = train(&wish, NULL);
     plumb_options_release(&o);
     return rc;
 }
@@ -105,10 +107,13 @@ static int run_reward(int argc, char **argv)
         .initial_head = c.initial_head,
     };
     int rc = plumb_train_config_finish(&c.train);
-    if (!rc) rc = train(&wish);
+    if (!rc) rc = train(&wish, NULL);
     plumb_options_release(&o);
     return rc;
 }
+
+static int run_sft(int argc, char **argv) { return plumb_run_sft(argc, argv, NULL); }
+static int run_dpo(int argc, char **argv) { return plumb_run_dpo(argc, argv, NULL); }
 
 extern const struct plumb_cmd plumb_cmd_sft, plumb_cmd_dpo, plumb_cmd_kto, plumb_cmd_reward;
 const struct plumb_cmd plumb_cmd_sft = { "sft", "[options]", "fine-tune on texts or completions",

@@ -8,6 +8,15 @@
 #include "io/tokenizer.h"
 #include "tools/options.h"
 
+struct plumb_session;
+/* Somebody who looks on while a command runs; each may be NULL. `opened` may add to the trainer's
+ * hooks and replace its sink. */
+struct plumb_session_watch {
+    void *self;
+    int (*opened)(void *self, struct plumb_session *s);  /* before the first step */
+    int (*trained)(void *self, struct plumb_session *s); /* after the model was saved */
+};
+
 /* What a command asks of its session. */
 struct plumb_session_wish {
     const char *command; /* "dpo" */
@@ -62,3 +71,7 @@ struct plumb_trainer_hooks plumb_session_hooks(struct plumb_session *s);
 int plumb_session_find_checkpoint(const struct plumb_train_config *c, char *path, size_t n);
 int plumb_session_restore(struct plumb_session *s, const char *path);
 int plumb_session_save_model(struct plumb_session *s, const char *dir);
+
+/* cmd_train.c: `plumb sft` and `plumb dpo` with somebody looking on. argv[0] is the name. */
+int plumb_run_sft(int argc, char **argv, const struct plumb_session_watch *watch);
+int plumb_run_dpo(int argc, char **argv, const struct plumb_session_watch *watch);
