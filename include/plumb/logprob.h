@@ -29,7 +29,7 @@ struct plumb_logprob {
                                     * unused */
     double logit_scale, softcap, temperature; /* 1, 0 = none, 1 */
     bool batch_invariant;          /* outputs of a pair have the same bits whatever else is asked
-                                    * for */
+                                    * for; the cpu and ref always give them so */
     struct plumb_tensor logp;      /* (M) out, f32 nats, <= 0; required */
     struct plumb_tensor lse;       /* (M) out, f32: log sum exp z; absent = not wanted (so below) */
     struct plumb_tensor entropy;   /* (M) out, f32 nats >= 0 */
