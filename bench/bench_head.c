@@ -253,6 +253,7 @@ int main(int argc, char **argv)
                     best[m] = fmin(best[m], now() - from);
                 }
             report(&b, best);
+            fflush(stdout); /* one shape takes a while */
             close_bench(&b);
         }
     return 0;
