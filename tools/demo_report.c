@@ -61,9 +61,9 @@ void plumb_demo_print_results(const struct plumb_demo_results *r)
             printf("    %-36s%8.1f %%  %8.1f %%\n", plumb_demo_verdict_text(v), percent(r, before),
                    percent(r, after));
     }
-    printf("  good answer more probable than the bad%8.1f %%  %8.1f %%   (%lld pairs)\n",
-           100 * r->watch->preferred_before, 100 * r->watch->preferred_after, n);
-    printf("  and against the reference model (TRL's rewards/accuracies)%7.1f %%\n",
+    printf("  good answer more probable than the bad%8.1f %%  %8.1f %%   of the held-out pairs\n",
+           100 * r->watch->preferred_before, 100 * r->watch->preferred_after);
+    printf("  and gained on it by DPO                          %10.1f %%   rewards/accuracies\n",
            100 * r->watch->accuracy);
 }
 
@@ -94,7 +94,8 @@ int plumb_demo_write_report(const struct plumb_demo_results *r, const char *path
     const struct plumb_report_field results[] = {
         { "good answers to held-out orders, before and after DPO", value[0] },
         { "held-out pairs whose good answer is the more probable, before and after", value[1] },
-        { "held-out pairs right against the reference model", value[2] },
+        { "held-out pairs whose good answer gained on the bad one by DPO (rewards/accuracies)",
+          value[2] },
         { "for everything", value[3] },
     };
     const struct plumb_report_field options[] = { { "first stage", sft_command },
