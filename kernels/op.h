@@ -94,6 +94,13 @@ struct plumb_op {
      : plumb_cpu_isa() == PLUMB_ISA_AVX2 ? name##_v3(a)                                            \
                                          : name##_v2(a))
 
+/* Whether rows of `width` numbers each are worth more than one thread: waking a thread takes some
+ * microseconds, in which one alone is through with this many numbers. */
+static inline bool plumb_worth_threads(int64_t rows, int64_t width)
+{
+    return rows > 1 && rows * width > 16384;
+}
+
 /* Argument checks shared by all ops; each names the op and the field. */
 int plumb_check_struct(const char *op, size_t given, size_t wanted);
 /* `t` is present and of a dtype in `mask` (bit per enum value) on cpu, or f64 on ref. */

@@ -152,7 +152,8 @@ static void run_block(const struct plumb_attention_plan *p, const struct plumb_a
 int PLUMB_CPU_FN(plumb_attention_fwd_cpu)(const struct plumb_attention_plan *p)
 {
     const int64_t heads = p->a->Hkv, tasks = p->query_blocks * heads;
-#pragma omp parallel for schedule(dynamic) num_threads(p->threads)
+    const bool worth = tasks > 1 && plumb_worth_threads(p->a->N, heads * p->a->K);
+#pragma omp parallel for schedule(dynamic) num_threads(p->threads) if (worth)
     for (int64_t i = tasks - 1; i >= 0; i--) /* the longest paths come last: start with them */
         run_block(p, &p->query_block[i / heads], i % heads,
                   p->scratch + omp_get_thread_num() * p->scratch_bytes);

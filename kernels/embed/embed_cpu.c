@@ -27,7 +27,7 @@ int PLUMB_CPU_FN(plumb_embed_fwd_cpu)(const struct plumb_embed *a)
     const void *w = a->w.data, *p = a->P > 0 ? a->wpos.data : NULL;
     void *y = a->y.data;
     const float scale = (float)a->scale;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (plumb_worth_threads(a->N, D))
     for (int64_t n = 0; n < a->N; n++) {
         const int64_t from = a->token[n] * D, pos = p ? a->position[n] * D : 0;
         if (w16 && y16)

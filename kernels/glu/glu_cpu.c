@@ -70,7 +70,7 @@ int PLUMB_CPU_FN(plumb_glu_fwd_cpu)(const struct plumb_glu *a)
     const int64_t F = a->F, ld = gated ? 2 * F : F;
     const void *x = a->x.data;
     void *y = a->y.data;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (plumb_worth_threads(a->N, ld))
     for (int64_t n = 0; n < a->N; n++) {
         if (a->kind == PLUMB_ACT_SWIGLU && bf16)
             forward_silu(x, y, n * ld, n * F, F, true, true);

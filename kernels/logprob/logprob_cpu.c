@@ -163,7 +163,7 @@ int PLUMB_CPU_FN(plumb_logprob_stats_cpu)(const struct plumb_logprob_slice *c)
     const struct plumb_logprob *a = c->op;
     const struct shape f = shape_of(a);
     const bool all = a->entropy.data || a->log_sum_sq.data || a->mean_logit.data;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (plumb_worth_threads(c->rows, c->width))
     for (int64_t r = 0; r < c->rows; r++)
         row_stats(c, r, &f, all);
     return PLUMB_OK;
@@ -246,7 +246,7 @@ int PLUMB_CPU_FN(plumb_logprob_gather_cpu)(const struct plumb_logprob_panel *p)
 {
     const int64_t H = p->op->H;
     const bool narrow = p->op->x.dtype == PLUMB_BF16;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (plumb_worth_threads(p->rows, H))
     for (int64_t r = 0; r < p->rows; r++) {
         const int64_t from = p->run[r].row * H, to = r * H;
         for (int64_t h = 0; h < H; h++)

@@ -151,7 +151,7 @@ static void forward_group(const struct plumb_norm *a, struct place p)
 
 int PLUMB_CPU_FN(plumb_norm_fwd_cpu)(const struct plumb_norm *a)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (plumb_worth_threads(a->N, a->G * a->D))
     for (int64_t n = 0; n < a->N; n++)
         for (int64_t g = 0; g < a->G; g++)
             forward_group(a, locate(a, n, g));

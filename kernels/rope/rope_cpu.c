@@ -52,7 +52,7 @@ int PLUMB_CPU_FN(plumb_rope_cpu)(const struct plumb_rope *a)
     const int64_t half = a->R / 2, ld = a->ld ? a->ld : a->H * a->K;
     const float *cosines = a->cos.data, *sines = a->sin.data;
     const bool bf16 = a->x.dtype == PLUMB_BF16;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (plumb_worth_threads(a->N, a->H * a->K))
     for (int64_t n = 0; n < a->N; n++) {
         const float *c = cosines + a->position[n] * half, *s = sines + a->position[n] * half;
         if (bf16)
