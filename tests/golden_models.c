@@ -9,7 +9,6 @@
 #include <math.h>
 #include <plumb/log.h>
 #include <plumb/matmul.h>
-#include <plumb/rng.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

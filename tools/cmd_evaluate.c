@@ -1,5 +1,4 @@
 /* `plumb evaluate`: loss and metrics of a model on a dataset, by the task that trains on it. */
-#include <math.h>
 #include <plumb/log.h>
 #include <stdlib.h>
 #include <string.h>

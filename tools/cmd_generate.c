@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "io/file.h"
+#include "io/json.h"
 #include "runtime/generate.h"
 #include "tools/command.h"
 #include "tools/option_rows.h"
@@ -236,7 +237,7 @@ static int put_texts(const struct job *j, cJSON *row)
     const size_t n = strlen(prompt);
     const bool begins = strncmp(whole, prompt, n) == 0;
     if (!begins) PLUMB_TRYG(t->decode(t->self, j->out + j->prompt, j->count, true, &alone, &bytes));
-    if (!cJSON_HasObjectItem(row, "prompt")) cJSON_AddStringToObject(row, "prompt", prompt);
+    if (!plumb_json_get(row, "prompt")) cJSON_AddStringToObject(row, "prompt", prompt);
     cJSON_DeleteItemFromObjectCaseSensitive(row, "completion");
     cJSON_AddStringToObject(row, "completion", begins ? whole + n : alone);
 out:
