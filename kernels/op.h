@@ -52,10 +52,13 @@ void plumb_case_objective(struct plumb_case_mem *m, const struct plumb_tensor *o
 /* Makes output `t` share the storage of `other` (both declared before). */
 void plumb_case_alias(struct plumb_case_mem *m, struct plumb_tensor *t,
                       const struct plumb_tensor *other);
-/* Zeroed integers for set-up to fill; int32 outputs are compared exactly. */
+/* Zeroed integers for set-up to fill, before it returns (the op gets them in its device's memory);
+ * int32 outputs are compared exactly. */
 int32_t *plumb_case_index(struct plumb_case_mem *m, int64_t count);
 int32_t *plumb_case_index_out(struct plumb_case_mem *m, const char *name, int64_t count);
-void *plumb_case_bytes(struct plumb_case_mem *m, size_t bytes); /* zeroed host memory of any kind */
+/* The same for bytes of any kind that the op reads or writes on its device. */
+void *plumb_case_device_bytes(struct plumb_case_mem *m, size_t bytes);
+void *plumb_case_bytes(struct plumb_case_mem *m, size_t bytes); /* zeroed memory of the host */
 /* Deterministic stream for set-up's own choices (indices, lengths). */
 uint64_t plumb_case_below(struct plumb_case_mem *m, uint64_t n);
 

@@ -1,7 +1,10 @@
-/* Devices and the choice of instruction set. */
-#include <plumb/base.h>
+/* Devices: opening them, their memory, and the choice of instruction set. */
+#include <plumb/device.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "runtime/backend.h"
 
 const struct plumb_device plumb_cpu = { .kind = PLUMB_DEV_CPU };
 const struct plumb_device plumb_ref = { .kind = PLUMB_DEV_REF };
@@ -46,4 +49,146 @@ bool plumb_cpu_has_bf16(void)
 #else
     return false;
 #endif
+}
+
+/* "cuda" or "cuda:<index>". */
+static int cuda_index(const char *name, int *index)
+{
+    char *end;
+    *index = 0;
+    if (name[4] == 0) return PLUMB_OK;
+    const long n = name[4] == ':' ? strtol(name + 5, &end, 10) : -1;
+    if (n < 0 || n > 1023 || end == name + 5 || *end)
+        return plumb_fail(PLUMB_EUSAGE, "device \"%s\": after cuda comes a colon and a number",
+                          name);
+    *index = (int)n;
+    return PLUMB_OK;
+}
+
+static int open_backend(const char *backend, int index, struct plumb_device *out)
+{
+    const struct plumb_backend *b;
+    int devices = 0;
+    PLUMB_TRY(plumb_backend_open(backend, &b));
+    PLUMB_TRY(b->count(&devices));
+    if (index >= devices)
+        return plumb_fail(PLUMB_ENOTSUP, "device %s:%d: there %s %d", backend, index,
+                          devices == 1 ? "is" : "are", devices);
+    *out = (struct plumb_device){ .kind = PLUMB_DEV_CUDA, .backend = b };
+    return b->open(index, out);
+}
+
+int plumb_device_open(const char *name, struct plumb_device *out)
+{
+    int index;
+    if (!strcmp(name, "cpu") || !strcmp(name, "ref")) {
+        *out = *name == 'c' ? plumb_cpu : plumb_ref;
+        return PLUMB_OK;
+    }
+    if (!strcmp(name, "cuda-sim")) return open_backend("cuda-sim", 0, out);
+    if (strncmp(name, "cuda", 4))
+        return plumb_fail(PLUMB_EUSAGE, "device \"%s\": must be cpu, ref, cuda[:i] or cuda-sim",
+                          name);
+    PLUMB_TRY(cuda_index(name, &index));
+    return open_backend("cuda", index, out);
+}
+
+void plumb_device_close(struct plumb_device *dev)
+{
+    if (dev->kind != PLUMB_DEV_CUDA || !dev->backend) return;
+    dev->backend->close(dev);
+    *dev = (struct plumb_device){ 0 };
+}
+
+bool plumb_device_have_cuda(void)
+{
+    const struct plumb_backend *b;
+    int devices = 0;
+    const bool have = !plumb_backend_open("cuda", &b) && !b->count(&devices) && devices > 0;
+    plumb_errclear();
+    return have;
+}
+
+void plumb_device_describe(const struct plumb_device *dev, char *out, size_t n)
+{
+    if (plumb_device_is_host(dev))
+        snprintf(out, n, "%s",
+                 dev->kind == PLUMB_DEV_REF ? "reference loops" : plumb_isa_name(plumb_cpu_isa()));
+    else if (dev->backend->describe(dev, out, n))
+        snprintf(out, n, "%s:%d", dev->backend->name, dev->index);
+}
+
+int plumb_device_memory(const struct plumb_device *dev, size_t *free_bytes, size_t *total)
+{
+    if (plumb_device_is_host(dev))
+        return plumb_fail(PLUMB_EINVAL, "device memory: the host has none of its own");
+    return dev->backend->memory(dev, free_bytes, total);
+}
+
+int plumb_device_alloc(const struct plumb_device *dev, size_t bytes, void **out)
+{
+    if (plumb_device_is_host(dev))
+        return plumb_fail(PLUMB_EINVAL, "device memory: the host has none of its own");
+    return dev->backend->alloc(dev, bytes, false, out);
+}
+
+void plumb_device_free(const struct plumb_device *dev, void *p)
+{
+    if (!plumb_device_is_host(dev) && p) dev->backend->free(dev, p, false);
+}
+
+int plumb_device_alloc_pinned(const struct plumb_device *dev, size_t bytes, void **out)
+{
+    if (plumb_device_is_host(dev))
+        return plumb_fail(PLUMB_EINVAL, "pinned memory: the host has none of its own");
+    return dev->backend->alloc(dev, bytes, true, out);
+}
+
+void plumb_device_free_pinned(const struct plumb_device *dev, void *p)
+{
+    if (!plumb_device_is_host(dev) && p) dev->backend->free(dev, p, true);
+}
+
+static int copy(const struct plumb_device *dev, void *dst, const void *src, size_t bytes,
+                enum plumb_copy kind)
+{
+    if (bytes == 0 || dst == src) return PLUMB_OK;
+    if (!plumb_device_is_host(dev)) return dev->backend->copy(dev, dst, src, bytes, kind);
+    memmove(dst, src, bytes);
+    return PLUMB_OK;
+}
+
+int plumb_device_upload(const struct plumb_device *dev, void *dst, const void *src, size_t bytes)
+{
+    return copy(dev, dst, src, bytes, PLUMB_COPY_UP);
+}
+
+int plumb_device_download_later(const struct plumb_device *dev, void *dst, const void *src,
+                                size_t bytes)
+{
+    return copy(dev, dst, src, bytes, PLUMB_COPY_DOWN);
+}
+
+int plumb_device_download(const struct plumb_device *dev, void *dst, const void *src, size_t bytes)
+{
+    PLUMB_TRY(copy(dev, dst, src, bytes, PLUMB_COPY_DOWN));
+    return plumb_device_sync(dev);
+}
+
+int plumb_device_copy(const struct plumb_device *dev, void *dst, const void *src, size_t bytes)
+{
+    return copy(dev, dst, src, bytes, PLUMB_COPY_WITHIN);
+}
+
+int plumb_device_zero(const struct plumb_device *dev, void *p, size_t bytes)
+{
+    if (bytes == 0) return PLUMB_OK;
+    if (!plumb_device_is_host(dev)) return dev->backend->zero(dev, p, bytes);
+    memset(p, 0, bytes);
+    return PLUMB_OK;
+}
+
+int plumb_device_sync(const struct plumb_device *dev)
+{
+    return plumb_device_is_host(dev) ? PLUMB_OK : dev->backend->sync(dev);
 }

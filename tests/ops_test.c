@@ -4,15 +4,34 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <omp.h>
+#include <plumb/device.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tools/op_case.h"
 
 static int run(struct plumb_case_mem *m, enum plumb_dtype round)
 {
-    const int rc = plumb_case_fwd(m, round);
-    return rc ? rc : plumb_case_bwd(m, round);
+    PLUMB_TRY(plumb_case_fwd(m, round));
+    PLUMB_TRY(plumb_case_bwd(m, round));
+    return plumb_case_fetch(m);
+}
+
+/* The device under test: PLUMB_TEST_DEVICE, by default the CPU. */
+static struct plumb_device tested_device(void)
+{
+    struct plumb_device dev;
+    const char *name = getenv("PLUMB_TEST_DEVICE");
+    cr_assert_eq(plumb_device_open(name ? name : "cpu", &dev), PLUMB_OK, "%s", plumb_errmsg());
+    return dev;
+}
+
+/* PLUMB_TEST_OP narrows a run by hand to one op. */
+static bool left_out(const struct plumb_op *op, const struct plumb_case *c)
+{
+    const char *only = getenv("PLUMB_TEST_OP");
+    return c->bench || (only && strcmp(only, op->name) != 0);
 }
 
 static bool is_result(const struct plumb_item *it)
@@ -75,7 +94,7 @@ static void check_bits(struct plumb_case_mem *first, struct plumb_case_mem *agai
         const struct plumb_item *a = &first->item[k], *b = &again->item[k];
         if (!is_result(a)) continue;
         const size_t bytes = (size_t)a->count * plumb_dtype_bytes(a->dtype);
-        cr_expect(!memcmp(a->data, b->data, bytes), "%s, case \"%s\", %s: %s differs %s",
+        cr_expect(!memcmp(a->host, b->host, bytes), "%s, case \"%s\", %s: %s differs %s",
                   first->op->name, first->c->name, plumb_dtype_name(first->act), a->name, how);
     }
 }
@@ -93,13 +112,14 @@ static void check_repeats(struct plumb_case_mem *device, struct plumb_case_mem *
     check_bits(device, again, "in a second call");
 }
 
-static int check_case(const struct plumb_op *op, const struct plumb_case *c, enum plumb_dtype act)
+static int check_case(const struct plumb_device *dev, const struct plumb_op *op,
+                      const struct plumb_case *c, enum plumb_dtype act)
 {
     struct plumb_case_mem truth, yard, device, again;
     plumb_case_begin(&truth, op, c, &plumb_ref, act);
     plumb_case_begin(&yard, op, c, &plumb_ref, act);
-    plumb_case_begin(&device, op, c, &plumb_cpu, act);
-    plumb_case_begin(&again, op, c, &plumb_cpu, act);
+    plumb_case_begin(&device, op, c, dev, act);
+    plumb_case_begin(&again, op, c, dev, act);
     const char *name = c->name;
     cr_assert_eq(run(&truth, PLUMB_F64), PLUMB_OK, "%s \"%s\": %s", op->name, name, plumb_errmsg());
     cr_assert_eq(run(&yard, act), PLUMB_OK);
@@ -116,15 +136,18 @@ static int check_case(const struct plumb_op *op, const struct plumb_case *c, enu
 Test(ops, every_case_agrees_with_its_oracle_and_repeats_its_bits, .timeout = 280)
 {
     int ops = 0, cases = 0, compared = 0;
+    char where[256];
+    struct plumb_device dev = tested_device();
+    plumb_device_describe(&dev, where, sizeof where);
     for (const struct plumb_op *op; (op = plumb_op_at(ops)); ops++)
         for (int k = 0; k < op->case_count; k++) {
-            if (op->cases[k].bench) continue;
-            compared += check_case(op, &op->cases[k], PLUMB_F32);
-            if (!op->f32_only) compared += check_case(op, &op->cases[k], PLUMB_BF16);
+            if (left_out(op, &op->cases[k])) continue;
+            compared += check_case(&dev, op, &op->cases[k], PLUMB_F32);
+            if (!op->f32_only) compared += check_case(&dev, op, &op->cases[k], PLUMB_BF16);
             cases += op->f32_only ? 1 : 2;
         }
-    printf("ops: %d ops, %d cases, %d tensors compared, instruction set %s\n", ops, cases, compared,
-           plumb_isa_name(plumb_cpu_isa()));
+    printf("ops: %d ops, %d cases, %d tensors compared on %s\n", ops, cases, compared, where);
+    plumb_device_close(&dev);
     cr_assert_gt(compared, 0);
 }
 
@@ -212,7 +235,7 @@ Test(ops, gradients_agree_with_finite_differences, .timeout = 280)
     const struct plumb_op *op;
     for (int o = 0; (op = plumb_op_at(o)); o++)
         for (int c = 0; c < op->case_count; c++) {
-            if (op->cases[c].bench) continue;
+            if (left_out(op, &op->cases[c])) continue;
             struct plumb_case_mem m;
             plumb_case_begin(&m, op, &op->cases[c], &plumb_ref, PLUMB_F32);
             for (int k = 0; k < m.items; k++) {

@@ -2,6 +2,7 @@
 #include "tools/op_case.h"
 
 #include <math.h>
+#include <plumb/device.h>
 #include <plumb/rng.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,26 @@ static void *must(void *p)
 
 static size_t at_least_one(int64_t count) { return (size_t)(count > 0 ? count : 1); }
 
+/* A device that cannot copy or hold a case is no test result: the harness stops, saying why. */
+static void must_do(int rc)
+{
+    if (rc) fprintf(stderr, "%s\n", plumb_errmsg());
+    PLUMB_ASSERT(rc == PLUMB_OK);
+}
+
+/* `bytes` of the device's own memory. */
+static void *on_device(const struct plumb_device *dev, size_t bytes)
+{
+    void *p;
+    must_do(plumb_device_alloc(dev, bytes, &p));
+    return p;
+}
+
+static size_t item_bytes(const struct plumb_item *it)
+{
+    return (size_t)it->count * plumb_dtype_bytes(it->dtype);
+}
+
 /* The dtype that `role` has under a profile, before the device is asked. */
 static enum plumb_dtype profile_dtype(enum plumb_case_role role, enum plumb_dtype act)
 {
@@ -55,7 +76,9 @@ static struct plumb_item *add(struct plumb_case_mem *m, struct plumb_tensor *t,
     *it = (struct plumb_item){ .kind = kind, .role = role, .count = count, .of = -1, .alias = -1 };
     it->dtype = m->dev.kind == PLUMB_DEV_REF && dtype != PLUMB_I32 ? PLUMB_F64 : dtype;
     strncpy(it->name, name, sizeof it->name - 1);
-    it->data = must(malloc(at_least_one(count) * plumb_dtype_bytes(it->dtype)));
+    const size_t bytes = at_least_one(count) * plumb_dtype_bytes(it->dtype);
+    it->host = must(malloc(bytes));
+    it->data = plumb_device_is_host(&m->dev) ? it->host : on_device(&m->dev, bytes);
     if (t) {
         it->tensor_offset = (size_t)((char *)t - m->args);
         *t = (struct plumb_tensor){ it->data, it->dtype };
@@ -154,21 +177,32 @@ void plumb_case_alias(struct plumb_case_mem *m, struct plumb_tensor *t,
     struct plumb_item *a = &m->item[find(m, t)];
     const int b = find(m, other);
     PLUMB_ASSERT(a->count == m->item[b].count && a->dtype == m->item[b].dtype);
-    free(a->data);
+    if (a->data != a->host) plumb_device_free(&m->dev, a->data);
+    free(a->host);
     a->alias = b;
+    a->host = m->item[b].host;
     t->data = a->data = m->item[b].data;
 }
 
-void *plumb_case_bytes(struct plumb_case_mem *m, size_t bytes)
+static void *block(struct plumb_case_mem *m, size_t bytes, bool on_device)
 {
     const size_t blocks = (size_t)m->block_count + 1;
     m->blocks = must(realloc(m->blocks, blocks * sizeof *m->blocks));
-    return m->blocks[m->block_count++] = must(calloc(bytes ? bytes : 1, 1));
+    void *p = must(calloc(bytes ? bytes : 1, 1));
+    m->blocks[m->block_count++] = (struct plumb_case_block){ p, NULL, bytes, on_device };
+    return p;
+}
+
+void *plumb_case_bytes(struct plumb_case_mem *m, size_t bytes) { return block(m, bytes, false); }
+
+void *plumb_case_device_bytes(struct plumb_case_mem *m, size_t bytes)
+{
+    return block(m, bytes, true);
 }
 
 int32_t *plumb_case_index(struct plumb_case_mem *m, int64_t count)
 {
-    return plumb_case_bytes(m, (size_t)count * sizeof(int32_t));
+    return block(m, (size_t)count * sizeof(int32_t), true);
 }
 
 int32_t *plumb_case_index_out(struct plumb_case_mem *m, const char *name, int64_t count)
@@ -185,20 +219,20 @@ uint64_t plumb_case_below(struct plumb_case_mem *m, uint64_t n)
 double plumb_item_get(const struct plumb_item *it, int64_t i)
 {
     switch (it->dtype) {
-    case PLUMB_F64: return ((const double *)it->data)[i];
-    case PLUMB_F32: return (double)((const float *)it->data)[i];
-    case PLUMB_BF16: return (double)plumb_bf16_to_f32(((const uint16_t *)it->data)[i]);
-    default: return ((const int32_t *)it->data)[i];
+    case PLUMB_F64: return ((const double *)it->host)[i];
+    case PLUMB_F32: return (double)((const float *)it->host)[i];
+    case PLUMB_BF16: return (double)plumb_bf16_to_f32(((const uint16_t *)it->host)[i]);
+    default: return ((const int32_t *)it->host)[i];
     }
 }
 
 void plumb_item_set(struct plumb_item *it, int64_t i, double v)
 {
     switch (it->dtype) {
-    case PLUMB_F64: ((double *)it->data)[i] = v; break;
-    case PLUMB_F32: ((float *)it->data)[i] = (float)v; break;
-    case PLUMB_BF16: ((uint16_t *)it->data)[i] = plumb_f32_to_bf16((float)v); break;
-    default: ((int32_t *)it->data)[i] = (int32_t)v; break;
+    case PLUMB_F64: ((double *)it->host)[i] = v; break;
+    case PLUMB_F32: ((float *)it->host)[i] = (float)v; break;
+    case PLUMB_BF16: ((uint16_t *)it->host)[i] = plumb_f32_to_bf16((float)v); break;
+    default: ((int32_t *)it->host)[i] = (int32_t)v; break;
     }
 }
 
@@ -210,7 +244,30 @@ void plumb_case_reset(struct plumb_case_mem *m)
         const double poison = it->dtype == PLUMB_I32 ? -77 : (double)NAN;
         for (int64_t i = 0; i < it->count; i++)
             plumb_item_set(it, i, it->initial ? it->initial[i] : poison);
+        must_do(plumb_device_upload(&m->dev, it->data, it->host, item_bytes(it)));
     }
+    must_do(plumb_device_sync(&m->dev));
+}
+
+/* Set-up filled arrays of the host: the op gets copies in its device's memory. Pointers to them in
+ * the argument struct are found by value. */
+static void move_blocks(struct plumb_case_mem *m)
+{
+    for (int k = 0; k < m->block_count; k++) {
+        struct plumb_case_block *b = &m->blocks[k];
+        if (!b->on_device || plumb_device_is_host(&m->dev)) continue;
+        b->device = on_device(&m->dev, b->bytes ? b->bytes : 1);
+        must_do(plumb_device_upload(&m->dev, b->device, b->host, b->bytes));
+        const uintptr_t from = (uintptr_t)b->host, end = from + (b->bytes ? b->bytes : 1);
+        for (size_t at = 0; at + sizeof from <= m->op->args_bytes; at += sizeof from) {
+            uintptr_t word;
+            memcpy(&word, m->args + at, sizeof word);
+            if (word < from || word >= end) continue;
+            word = (uintptr_t)b->device + (word - from);
+            memcpy(m->args + at, &word, sizeof word);
+        }
+    }
+    must_do(plumb_device_sync(&m->dev));
 }
 
 void plumb_case_begin(struct plumb_case_mem *m, const struct plumb_op *op,
@@ -220,10 +277,14 @@ void plumb_case_begin(struct plumb_case_mem *m, const struct plumb_op *op,
     *m = (struct plumb_case_mem){ .op = op, .c = c, .dev = *dev, .act = act };
     m->args = must(calloc(1, op->args_bytes));
     op->setup(c, m, m->args);
+    move_blocks(m);
     if (op->workspace) {
         const size_t n = op->workspace(&m->dev, m->args);
-        m->work = must(malloc(n ? n : 1));
-        memset(m->work, 0xff, n);
+        if (plumb_device_is_host(&m->dev)) {
+            m->work = must(malloc(n ? n : 1));
+            memset(m->work, 0xff, n);
+        } else
+            m->work = on_device(&m->dev, n ? n : 1);
         struct plumb_tensor *work = (struct plumb_tensor *)(void *)(m->args + op->work_offset);
         work->data = m->work;
         work->dtype = dev->kind == PLUMB_DEV_REF ? PLUMB_F64 : PLUMB_F32;
@@ -233,17 +294,35 @@ void plumb_case_begin(struct plumb_case_mem *m, const struct plumb_op *op,
 
 void plumb_case_end(struct plumb_case_mem *m)
 {
+    const bool own = m->args && !plumb_device_is_host(&m->dev);
     for (int i = 0; i < m->items; i++) {
         free(m->item[i].initial);
-        if (m->item[i].alias < 0) free(m->item[i].data);
+        if (m->item[i].alias >= 0) continue;
+        if (own) plumb_device_free(&m->dev, m->item[i].data);
+        free(m->item[i].host);
     }
-    for (int i = 0; i < m->block_count; i++)
-        free(m->blocks[i]);
+    for (int i = 0; i < m->block_count; i++) {
+        if (own) plumb_device_free(&m->dev, m->blocks[i].device);
+        free(m->blocks[i].host);
+    }
+    if (own)
+        plumb_device_free(&m->dev, m->work);
+    else
+        free(m->work);
     free(m->item);
     free(m->blocks);
-    free(m->work);
     free(m->args);
     *m = (struct plumb_case_mem){ 0 };
+}
+
+int plumb_case_fetch(struct plumb_case_mem *m)
+{
+    if (plumb_device_is_host(&m->dev)) return PLUMB_OK;
+    for (int k = 0; k < m->items; k++) {
+        const struct plumb_item *it = &m->item[k];
+        PLUMB_TRY(plumb_device_download_later(&m->dev, it->host, it->data, item_bytes(it)));
+    }
+    return plumb_device_sync(&m->dev);
 }
 
 int plumb_case_fwd(struct plumb_case_mem *m, enum plumb_dtype round)

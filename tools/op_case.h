@@ -19,12 +19,20 @@ struct plumb_item {
     enum plumb_dtype dtype; /* of the storage */
     int64_t count;
     size_t tensor_offset; /* of the struct plumb_tensor in the argument struct */
-    void *data;
+    void *data; /* what the op sees: memory of the device */
+    void *host; /* what tests read and write: the same memory unless the device has its own */
     double
         *initial; /* inputs, upstream and accumulated gradients: values after rounding; else NULL */
     int of;       /* GRAD: index of its input; UPSTREAM: of its output; else -1 */
     double objective; /* weight of sum(out) in the objective */
     int alias;        /* item whose storage is shared, or -1 */
+};
+
+/* An array that set-up asked for beside the tensors. */
+struct plumb_case_block {
+    void *host, *device; /* device NULL: host memory by contract, or the same memory */
+    size_t bytes;
+    bool on_device;
 };
 
 struct plumb_case_mem {
@@ -35,7 +43,7 @@ struct plumb_case_mem {
     char *args;
     struct plumb_item *item;
     int items, item_capacity;
-    void **blocks; /* index arrays and the like */
+    struct plumb_case_block *blocks; /* index arrays and the like */
     int block_count;
     uint64_t draws; /* of plumb_case_below */
     void *work;
@@ -55,5 +63,7 @@ void plumb_case_reset(struct plumb_case_mem *m);
  * backward: nothing. */
 int plumb_case_fwd(struct plumb_case_mem *m, enum plumb_dtype round);
 int plumb_case_bwd(struct plumb_case_mem *m, enum plumb_dtype round);
+/* Results to where plumb_item_get finds them: needed on devices with memory of their own. */
+int plumb_case_fetch(struct plumb_case_mem *m);
 double plumb_item_get(const struct plumb_item *it, int64_t i);
 void plumb_item_set(struct plumb_item *it, int64_t i, double v);

@@ -83,14 +83,18 @@ struct plumb_tensor {
     enum plumb_dtype dtype;
 };
 
-/* Where an op runs. `cpu` is native code, `ref` plain f64 loops: every float tensor is f64
- * there. */
-enum plumb_device_kind { PLUMB_DEV_CPU, PLUMB_DEV_REF };
+/* Where an op runs. `cpu` is native code, `ref` plain f64 loops: every float tensor is f64 there.
+ * `cuda` is whatever backend `plumb/device.h` has opened: there all tensors and index arrays of a
+ * contract lie in the device's memory, but for those that its header calls host memory. */
+enum plumb_device_kind { PLUMB_DEV_CPU, PLUMB_DEV_REF, PLUMB_DEV_CUDA };
+struct plumb_backend;
 struct plumb_device {
     enum plumb_device_kind kind;
     int index;
-    void *stream;           /* NULL on cpu and ref */
+    void *stream;           /* ops of a cuda device run in its order; NULL on cpu and ref */
     enum plumb_dtype round; /* ref: every intermediate is rounded to it; 0 = float64 as it is */
+    const struct plumb_backend *backend; /* the code of a cuda device; NULL on cpu and ref */
+    void *state;                         /* the backend's own; NULL on cpu and ref */
 };
 extern const struct plumb_device plumb_cpu, plumb_ref;
 

@@ -33,7 +33,7 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
     plumb_case_inout(m, &a->v, PLUMB_CASE_STAT, "v", a->count, 0, 2);
     plumb_case_inout(m, &a->w, PLUMB_CASE_STAT, "w", a->count, -1, 1);
     if (!c->dim[2]) return;
-    uint8_t *decay = plumb_case_bytes(m, (size_t)runs);
+    uint8_t *decay = plumb_case_device_bytes(m, (size_t)runs);
     for (int64_t r = 0; r < runs; r += 2)
         decay[r] = 1;
     a->decay = decay;

@@ -1,4 +1,5 @@
 /* Checks the arguments of the MLP's activation and picks the code that runs it. */
+#include <plumb/backend.h>
 #include <plumb/glu.h>
 
 #include "kernels/op.h"
@@ -27,6 +28,7 @@ int plumb_glu_fwd(const struct plumb_device *dev, const struct plumb_glu *a)
 {
     PLUMB_TRY(check(dev, a, false));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_glu_fwd_cpu, a);
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "glu_fwd", a, sizeof *a);
     plumb_glu_fwd_ref(a, dev->round);
     return PLUMB_OK;
 }
@@ -35,6 +37,7 @@ int plumb_glu_bwd(const struct plumb_device *dev, const struct plumb_glu *a)
 {
     PLUMB_TRY(check(dev, a, true));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_glu_bwd_cpu, a);
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "glu_bwd", a, sizeof *a);
     plumb_glu_bwd_ref(a, dev->round);
     return PLUMB_OK;
 }

@@ -14,8 +14,8 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
     struct plumb_gradnorm *a = args;
     *a = (struct plumb_gradnorm){ .struct_bytes = sizeof *a, .count = c->dim[0] };
     plumb_case_in(m, &a->x, NULL, PLUMB_CASE_STAT, "x", a->count, -2, 2);
-    a->norm = plumb_case_bytes(m, sizeof *a->norm);
-    a->first_bad = plumb_case_bytes(m, sizeof *a->first_bad);
+    a->norm = plumb_case_device_bytes(m, sizeof *a->norm);
+    a->first_bad = plumb_case_device_bytes(m, sizeof *a->first_bad);
 }
 
 static double bytes(const struct plumb_case *c, size_t elem, bool backward)

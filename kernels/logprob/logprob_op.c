@@ -68,7 +68,7 @@ static void setup_fused(const struct plumb_case *c, struct plumb_case_mem *m, vo
 {
     struct plumb_logprob *a = args;
     setup(c, m, args);
-    int32_t *group = plumb_case_index(m, a->M + 1);
+    int32_t *group = plumb_case_bytes(m, (size_t)(a->M + 1) * sizeof *group);
     while (group[a->groups] < a->M) {
         const int64_t next = group[a->groups] + (c->bench ? 64 : 1 + a->groups % 3);
         group[++a->groups] = (int32_t)(next < a->M ? next : a->M);

@@ -1,0 +1,59 @@
+/* What a device backend is: a shared library with one function, plumb_backend_v1, that returns the
+ * table below. The program opens it when a device is asked for, so it starts without a driver. */
+#pragma once
+#include <plumb/base.h>
+PLUMB_BEGIN_C
+
+enum { PLUMB_BACKEND_ABI = 1 };
+
+/* What the program lends to a backend. */
+struct plumb_backend_host {
+    size_t struct_bytes;
+    int (*fail)(int code, const char *text); /* plumb_fail with a finished text */
+};
+
+/* One entry: an op on the contract's argument struct (returns a status), or the bytes of scratch
+ * that it wants (returns them). */
+struct plumb_backend_op {
+    const char *name;  /* "norm_fwd", "norm_bwd_workspace" */
+    size_t args_bytes; /* sizeof the struct that the entry was built with */
+    int64_t (*run)(const struct plumb_device *dev, const void *args);
+};
+
+enum plumb_copy { PLUMB_COPY_UP, PLUMB_COPY_DOWN, PLUMB_COPY_WITHIN };
+
+struct plumb_backend {
+    size_t struct_bytes;
+    int abi;
+    const char *name;                   /* "cuda", "cuda-sim" */
+    const struct plumb_backend_op *ops; /* sorted by name */
+    int64_t op_count;
+    int (*count)(int *devices);
+    int (*open)(int index, struct plumb_device *dev); /* sets index, stream and state */
+    void (*close)(struct plumb_device *dev);
+    int (*describe)(const struct plumb_device *dev, char *out, size_t n);
+    int (*memory)(const struct plumb_device *dev, size_t *free_bytes, size_t *total);
+    int (*alloc)(const struct plumb_device *dev, size_t bytes, bool pinned, void **out);
+    int (*free)(const struct plumb_device *dev, void *p, bool pinned);
+    int (*copy)(const struct plumb_device *dev, void *dst, const void *src, size_t bytes,
+                enum plumb_copy kind); /* queued; not waited for */
+    int (*zero)(const struct plumb_device *dev, void *p, size_t bytes);
+    int (*sync)(const struct plumb_device *dev);
+};
+
+typedef const struct plumb_backend *plumb_backend_v1_fn(const struct plumb_backend_host *host);
+/* The one exported function of a backend. */
+const struct plumb_backend *plumb_backend_v1(const struct plumb_backend_host *host);
+/* Puts a backend that is linked into the program in the place of its shared library (checking
+ * builds, which cannot be opened at run time). */
+int plumb_backend_link(plumb_backend_v1_fn *v1);
+
+/* Runs entry `name` of the device's backend on `args`. Fails with PLUMB_ENOTSUP when the backend
+ * has no such entry, PLUMB_EINVAL when it was built with another struct. */
+int plumb_backend_run(const struct plumb_device *dev, const char *name, const void *args,
+                      size_t args_bytes);
+/* Bytes of scratch by entry `name`; 0 when there is no such entry. */
+size_t plumb_backend_size(const struct plumb_device *dev, const char *name, const void *args,
+                          size_t args_bytes);
+
+PLUMB_END_C

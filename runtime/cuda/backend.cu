@@ -1,0 +1,166 @@
+/* The table that a CUDA backend returns: its ops, devices, memory and copies. */
+#include <plumb/backend.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/gpu.h"
+
+#ifndef PLUMB_BACKEND_NAME
+#define PLUMB_BACKEND_NAME "cuda"
+#endif
+
+enum { MOST_OPS = 256 };
+static struct plumb_gpu_entry *entries; /* zero before any constructor runs */
+
+bool plumb_gpu_register(struct plumb_gpu_entry *e)
+{
+    e->next = entries;
+    entries = e;
+    return true;
+}
+
+static int status(cudaError_t e, const char *what) { return plumb_gpu_status(e, what); }
+
+static int count_devices(int *devices)
+{
+    *devices = 0;
+    return status(cudaGetDeviceCount(devices), "counting devices");
+}
+
+static int open_device(int index, struct plumb_device *dev)
+{
+    cudaStream_t stream;
+    PLUMB_TRY(status(cudaSetDevice(index), "choosing a device"));
+    PLUMB_TRY(status(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream"));
+    dev->index = index;
+    dev->stream = stream;
+    return PLUMB_OK;
+}
+
+static void close_device(struct plumb_device *dev)
+{
+    cudaStreamSynchronize(plumb_gpu_stream(dev));
+    cudaStreamDestroy(plumb_gpu_stream(dev));
+}
+
+static int describe(const struct plumb_device *dev, char *out, size_t n)
+{
+    cudaDeviceProp p;
+    PLUMB_TRY(status(cudaGetDeviceProperties(&p, dev->index), "device properties"));
+    snprintf(out, n, "%s (sm_%d%d, %d multiprocessors)", p.name, p.major, p.minor,
+             p.multiProcessorCount);
+    return PLUMB_OK;
+}
+
+static int memory(const struct plumb_device *, size_t *free_bytes, size_t *total)
+{
+    return status(cudaMemGetInfo(free_bytes, total), "free memory");
+}
+
+static int alloc(const struct plumb_device *dev, size_t bytes, bool pinned, void **out)
+{
+    *out = NULL;
+    if (bytes == 0) return PLUMB_OK;
+    const cudaError_t e = pinned ? cudaHostAlloc(out, bytes, cudaHostAllocDefault)
+                                 : cudaMalloc(out, bytes);
+    if (e != cudaErrorMemoryAllocation) return status(e, "allocating");
+    cudaGetLastError();
+    size_t left = 0, total = 0;
+    cudaMemGetInfo(&left, &total);
+    return plumb_fail(PLUMB_EMEM, "device %s:%d: %.1f MiB of %s memory wanted, %.1f MiB free on it",
+                      PLUMB_BACKEND_NAME, dev->index, (double)bytes / 1048576.0,
+                      pinned ? "pinned host" : "device", (double)left / 1048576.0);
+}
+
+static int release(const struct plumb_device *, void *p, bool pinned)
+{
+    return status(pinned ? cudaFreeHost(p) : cudaFree(p), "freeing");
+}
+
+static int copy(const struct plumb_device *dev, void *dst, const void *src, size_t bytes,
+                enum plumb_copy kind)
+{
+    static const cudaMemcpyKind kinds[] = { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost,
+                                            cudaMemcpyDeviceToDevice };
+    return status(cudaMemcpyAsync(dst, src, bytes, kinds[kind], plumb_gpu_stream(dev)), "copy");
+}
+
+static int zero(const struct plumb_device *dev, void *p, size_t bytes)
+{
+    return status(cudaMemsetAsync(p, 0, bytes, plumb_gpu_stream(dev)), "clearing");
+}
+
+static int sync(const struct plumb_device *dev)
+{
+    return status(cudaStreamSynchronize(plumb_gpu_stream(dev)), "waiting for the device");
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct plumb_backend_op *)a)->name,
+                  ((const struct plumb_backend_op *)b)->name);
+}
+
+#ifndef PLUMB_BACKEND_LINKED /* a backend linked into the program uses the program's own */
+static const struct plumb_backend_host *host;
+
+extern "C" int plumb_fail(int code, const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    return host->fail(code, text);
+}
+
+extern "C" void plumb_assert_failed(const char *file, int line, const char *what)
+{
+    fprintf(stderr, "plumb: %s:%d: broken invariant: %s\n", file, line, what);
+    abort();
+}
+
+static bool set_host(const struct plumb_backend_host *h)
+{
+    host = h;
+    return h->struct_bytes == sizeof *h;
+}
+#else
+static bool set_host(const struct plumb_backend_host *h) { return h->struct_bytes == sizeof *h; }
+#endif
+
+extern "C" __attribute__((visibility("default"))) const struct plumb_backend *
+plumb_backend_v1(const struct plumb_backend_host *h)
+{
+    static struct plumb_backend_op ops[MOST_OPS];
+    static struct plumb_backend table;
+    if (!set_host(h)) {
+        h->fail(PLUMB_ENOTSUP, "the backend was built for another version of plumb");
+        return NULL;
+    }
+    int64_t n = 0;
+    for (const struct plumb_gpu_entry *e = entries; e; e = e->next) {
+        PLUMB_ASSERT(n < MOST_OPS);
+        ops[n++] = e->op;
+    }
+    qsort(ops, (size_t)n, sizeof *ops, by_name);
+    table.struct_bytes = sizeof table;
+    table.abi = PLUMB_BACKEND_ABI;
+    table.name = PLUMB_BACKEND_NAME;
+    table.ops = ops;
+    table.op_count = n;
+    table.count = count_devices;
+    table.open = open_device;
+    table.close = close_device;
+    table.describe = describe;
+    table.memory = memory;
+    table.alloc = alloc;
+    table.free = release;
+    table.copy = copy;
+    table.zero = zero;
+    table.sync = sync;
+    return &table;
+}

@@ -1,0 +1,313 @@
+/* sim_runtime.cpp - the part of the CUDA runtime API that a trainer needs, on the CPU.
+ * PLUMB_SIM_LAZY=1: work on a created stream is put off until something waits for it, which is the
+ * latest moment CUDA allows. A missing event wait, a host buffer read or reused too early, and a
+ * free of memory still in use then give wrong results or checker reports. Without it all work is
+ * done at once. The NULL stream waits for all blocking streams of the device and runs at once.
+ * PLUMB_SIM_DEVICES is the device count; ranks that are threads of one process take a device each,
+ * as with real NCCL. */
+#include "tests/hostcuda/sim_internal.h"
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+struct CUstream_st {
+    std::recursive_mutex mu;
+    std::deque<std::function<void()>> q;
+    bool blocking;
+    int device;
+};
+struct CUevent_st {
+    double ms;
+    CUstream_st *stream;                        /* of the last record not yet run */
+    long pending;
+};
+namespace plumb_sim {
+static std::mutex mu;
+static std::vector<CUstream_st *> streams;
+static __thread cudaError_t last_error;
+static __thread int device;
+static const bool lazy = env("PLUMB_SIM_LAZY", 0) != 0;
+
+cudaError_t set_error(cudaError_t e)
+{
+    if (e != cudaSuccess) last_error = e;
+    return e;
+}
+static bool run_one(CUstream_st *s)
+{
+    std::lock_guard<std::recursive_mutex> g(s->mu);
+    if (s->q.empty()) return false;
+    std::function<void()> f = std::move(s->q.front());
+    s->q.pop_front();
+    f();
+    return true;
+}
+static void drain(CUstream_st *s)
+{
+    while (run_one(s)) {}
+}
+static void drain_all(bool blocking_only)
+{
+    std::vector<CUstream_st *> all;
+    { std::lock_guard<std::mutex> g(mu); all = streams; }
+    for (CUstream_st *s : all)
+        if (s->device == device && (!blocking_only || s->blocking)) drain(s);
+}
+void enqueue(cudaStream_t s, std::function<void()> f)
+{
+    if (s == cudaStreamLegacy || s == cudaStreamPerThread) s = nullptr;
+    if (!lazy) {
+        f();
+    } else if (!s) {
+        drain_all(true);
+        f();
+    } else {
+        std::lock_guard<std::recursive_mutex> g(s->mu);
+        s->q.push_back(std::move(f));
+    }
+}
+static double now_ms()
+{
+    return std::chrono::duration<double, std::milli>(
+               std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+}
+static void finish(CUevent_st *e)
+{
+    while (e->pending > 0 && e->stream && run_one(e->stream)) {}
+}
+}
+using namespace plumb_sim;
+
+extern "C" {
+/* ---- devices and errors ---------------------------------------------------------------------- */
+cudaError_t cudaGetDeviceCount(int *n)
+{
+    return *n = (int)env("PLUMB_SIM_DEVICES", 1), cudaSuccess;
+}
+cudaError_t cudaSetDevice(int d)
+{
+    if (d < 0 || d >= (int)env("PLUMB_SIM_DEVICES", 1)) return set_error(cudaErrorInvalidDevice);
+    return device = d, cudaSuccess;
+}
+cudaError_t cudaGetDevice(int *d) { return *d = device, cudaSuccess; }
+cudaError_t cudaDeviceSynchronize() { return drain_all(false), cudaPeekAtLastError(); }
+cudaError_t cudaDeviceReset() { return drain_all(false), cudaSuccess; }
+cudaError_t cudaRuntimeGetVersion(int *v) { return *v = CUDART_VERSION, cudaSuccess; }
+cudaError_t cudaDriverGetVersion(int *v) { return *v = CUDART_VERSION, cudaSuccess; }
+cudaError_t cudaDeviceGetAttribute(int *v, cudaDeviceAttr a, int)
+{
+    switch (a) {
+    case cudaDevAttrMultiProcessorCount: *v = 4; break;
+    case cudaDevAttrMaxSharedMemoryPerBlock: *v = 48 << 10; break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *v = 227 << 10; break;
+    case cudaDevAttrMaxThreadsPerBlock: *v = 1024; break;
+    case cudaDevAttrWarpSize: *v = 32; break;
+    case cudaDevAttrComputeCapabilityMajor: *v = 8; break;
+    case cudaDevAttrComputeCapabilityMinor: *v = 0; break;
+    case cudaDevAttrL2CacheSize: *v = 40 << 20; break;
+    default: *v = 0;
+    }
+    return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int d)
+{
+    memset((void *)p, 0, sizeof *p);
+    snprintf(p->name, sizeof p->name, "cuda-sim %d (CPU)", d);
+    p->major = 8, p->minor = 0, p->multiProcessorCount = 4, p->warpSize = 32;
+    p->totalGlobalMem = (size_t)4 << 30, p->maxThreadsPerBlock = 1024;
+    p->maxThreadsPerMultiProcessor = 2048, p->regsPerBlock = p->regsPerMultiprocessor = 65536;
+    p->sharedMemPerBlock = 48 << 10, p->sharedMemPerBlockOptin = 227 << 10;
+    p->sharedMemPerMultiprocessor = 228 << 10, p->l2CacheSize = 40 << 20;
+    for (int i = 0; i < 3; i++)
+        p->maxThreadsDim[i] = i == 2 ? 64 : 1024, p->maxGridSize[i] = i ? 65535 : 0x7fffffff;
+    return cudaSuccess;
+}
+cudaError_t cudaPeekAtLastError() { return last_error; }
+cudaError_t cudaGetLastError()
+{
+    const cudaError_t e = last_error;
+    last_error = cudaSuccess;
+    return e;
+}
+const char *cudaGetErrorName(cudaError_t e)
+{
+    switch (e) {
+    case cudaSuccess: return "cudaSuccess";
+    case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
+    case cudaErrorInvalidConfiguration: return "cudaErrorInvalidConfiguration";
+    case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
+    case cudaErrorNotReady: return "cudaErrorNotReady";
+    case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
+    default: return "cudaError";
+    }
+}
+const char *cudaGetErrorString(cudaError_t e) { return e ? cudaGetErrorName(e) : "no error"; }
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+cudaError_t cudaMalloc(void **p, size_t n)
+{
+    *p = dev_alloc(n);
+    return *p ? cudaSuccess : set_error(cudaErrorMemoryAllocation);
+}
+cudaError_t cudaFree(void *p)
+{
+    drain_all(false);
+    if (p) dev_free(p);
+    return cudaSuccess;
+}
+cudaError_t cudaMallocAsync(void **p, size_t n, cudaStream_t) { return cudaMalloc(p, n); }
+cudaError_t cudaFreeAsync(void *p, cudaStream_t s)
+{
+    enqueue(s, [=] { if (p) dev_free(p); });
+    return cudaSuccess;
+}
+cudaError_t cudaMallocHost(void **p, size_t n)
+{
+    return posix_memalign(p, 4096, n ? n : 1) ? set_error(cudaErrorMemoryAllocation) : cudaSuccess;
+}
+cudaError_t cudaHostAlloc(void **p, size_t n, unsigned) { return cudaMallocHost(p, n); }
+cudaError_t cudaFreeHost(void *p)
+{
+    drain_all(false);
+    free(p);
+    return cudaSuccess;
+}
+cudaError_t cudaMemGetInfo(size_t *avail, size_t *total)
+{
+    return *avail = *total = (size_t)4 << 30, cudaSuccess;
+}
+cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, cudaMemcpyKind k, cudaStream_t st)
+{
+    enqueue(st, [=] { set_error(dev_copy(d, s, n, k)); });
+    return cudaPeekAtLastError();
+}
+cudaError_t cudaMemcpy(void *d, const void *s, size_t n, cudaMemcpyKind k)
+{
+    return cudaMemcpyAsync(d, s, n, k, nullptr);
+}
+cudaError_t cudaMemcpy2DAsync(void *d, size_t dp, const void *s, size_t sp, size_t w, size_t h,
+                              cudaMemcpyKind k, cudaStream_t st)
+{
+    enqueue(st, [=] {
+        for (size_t i = 0; i < h; i++)
+            set_error(dev_copy((char *)d + i * dp, (const char *)s + i * sp, w, k));
+    });
+    return cudaPeekAtLastError();
+}
+cudaError_t cudaMemcpy2D(void *d, size_t dp, const void *s, size_t sp, size_t w, size_t h,
+                         cudaMemcpyKind k)
+{
+    return cudaMemcpy2DAsync(d, dp, s, sp, w, h, k, nullptr);
+}
+cudaError_t cudaMemsetAsync(void *d, int v, size_t n, cudaStream_t st)
+{
+    enqueue(st, [=] { set_error(dev_set(d, v, n)); });
+    return cudaPeekAtLastError();
+}
+cudaError_t cudaMemset(void *d, int v, size_t n) { return cudaMemsetAsync(d, v, n, nullptr); }
+cudaError_t cudaMemcpyToSymbol(const void *sym, const void *s, size_t n, size_t off, cudaMemcpyKind)
+{
+    drain_all(true);
+    memcpy((char *)sym + off, s, n);
+    return cudaSuccess;
+}
+cudaError_t cudaMemcpyFromSymbol(void *d, const void *sym, size_t n, size_t off, cudaMemcpyKind)
+{
+    drain_all(true);
+    memcpy(d, (const char *)sym + off, n);
+    return cudaSuccess;
+}
+
+/* ---- streams and events ---------------------------------------------------------------------- */
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
+{
+    *s = new CUstream_st;
+    (*s)->blocking = !(flags & cudaStreamNonBlocking), (*s)->device = device;
+    std::lock_guard<std::mutex> g(mu);
+    streams.push_back(*s);
+    return cudaSuccess;
+}
+cudaError_t cudaStreamCreate(cudaStream_t *s) { return cudaStreamCreateWithFlags(s, 0); }
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *s, unsigned flags, int)
+{
+    return cudaStreamCreateWithFlags(s, flags);
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t s)
+{
+    if (s) drain(s);
+    else drain_all(true);
+    return cudaPeekAtLastError();
+}
+cudaError_t cudaStreamQuery(cudaStream_t s)
+{
+    return !s || s->q.empty() ? cudaSuccess : cudaErrorNotReady;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t s)
+{
+    drain(s);
+    std::lock_guard<std::mutex> g(mu);
+    streams.erase(std::find(streams.begin(), streams.end(), s));
+    delete s;
+    return cudaSuccess;
+}
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
+{
+    *e = new CUevent_st{0, nullptr, 0};
+    return cudaSuccess;
+}
+cudaError_t cudaEventCreate(cudaEvent_t *e) { return cudaEventCreateWithFlags(e, 0); }
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
+{
+    e->stream = s, e->pending++;
+    enqueue(s, [=] { e->ms = now_ms(), e->pending--; });
+    return cudaSuccess;
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
+{
+    enqueue(s, [=] { finish(e); });
+    return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t e) { return finish(e), cudaPeekAtLastError(); }
+cudaError_t cudaEventQuery(cudaEvent_t e) { return e->pending ? cudaErrorNotReady : cudaSuccess; }
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t a, cudaEvent_t b)
+{
+    if (a->pending || b->pending) return cudaErrorNotReady;
+    return *ms = (float)(b->ms - a->ms), cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t e)
+{
+    finish(e);
+    delete e;
+    return cudaSuccess;
+}
+cudaError_t cudaLaunchHostFunc(cudaStream_t s, cudaHostFn_t f, void *arg)
+{
+    enqueue(s, [=] { f(arg); });
+    return cudaSuccess;
+}
+
+/* ---- kernels --------------------------------------------------------------------------------- */
+cudaError_t cudaFuncSetAttribute(const void *, cudaFuncAttribute a, int v)
+{
+    return a == cudaFuncAttributeMaxDynamicSharedMemorySize && v > 227 << 10
+        ? set_error(cudaErrorInvalidValue) : cudaSuccess;
+}
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, const void *)
+{
+    memset((void *)a, 0, sizeof *a);
+    a->maxThreadsPerBlock = 1024;
+    return cudaSuccess;
+}
+/* By threads and dynamic shared memory only: registers are not known here. */
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *n, const void *, int threads,
+                                                          size_t shared)
+{
+    if (threads < 1 || threads > 1024) return set_error(cudaErrorInvalidValue);
+    *n = std::min(2048 / ((threads + 31) / 32 * 32), (int)((228 << 10) / (shared + 1024)));
+    return cudaSuccess;
+}
+}
