@@ -113,8 +113,10 @@ int plumb_check_tensor(const char *op, const struct plumb_device *dev, const cha
 int plumb_check_optional(const char *op, const struct plumb_device *dev, const char *field,
                          const struct plumb_tensor *t, unsigned mask);
 int plumb_check_size(const char *op, const char *field, int64_t value, int64_t least);
-/* offset[0] >= 0 and non-decreasing over R runs; may be NULL when R = 0. */
-int plumb_check_runs(const char *op, const int32_t *offset, int64_t R);
+/* offset[0] >= 0 and non-decreasing over R runs; may be NULL when R = 0. On a device with memory of
+ * its own only that it is there. */
+int plumb_check_runs(const char *op, const struct plumb_device *dev, const int32_t *offset,
+                     int64_t R);
 int plumb_check_positive(const char *op, const char *field, double value); /* and finite */
 #define PLUMB_MASK(t) (1u << (t))
 #define PLUMB_MASK_F32 PLUMB_MASK(PLUMB_F32)

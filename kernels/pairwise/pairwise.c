@@ -63,7 +63,7 @@ static int check(const struct plumb_device *dev, const struct plumb_pairwise *a)
 {
     PLUMB_TRY(plumb_check_struct("pairwise", a->struct_bytes, sizeof *a));
     PLUMB_TRY(plumb_check_size("pairwise", "B", a->B, 0));
-    PLUMB_TRY(plumb_check_runs("pairwise", a->offset, 2 * a->B));
+    PLUMB_TRY(plumb_check_runs("pairwise", dev, a->offset, 2 * a->B));
     PLUMB_TRY(check_tensors(dev, a));
     PLUMB_TRY(plumb_check_positive("pairwise", "beta", a->beta));
     PLUMB_TRY(plumb_check_positive("pairwise", "divisor", a->divisor));

@@ -43,7 +43,7 @@ static int check(const struct plumb_device *dev, const struct plumb_unpaired *a)
     if (!plumb_unpaired_name((int)a->loss))
         return plumb_fail(PLUMB_EINVAL, "unpaired: loss=%d is no loss", (int)a->loss);
     PLUMB_TRY(plumb_check_size(op, "B", a->B, 0));
-    PLUMB_TRY(plumb_check_runs(op, a->offset, a->B));
+    PLUMB_TRY(plumb_check_runs(op, dev, a->offset, a->B));
     PLUMB_TRY(check_sequences(op, dev, &a->logp, &a->ref_logp, &a->ref_sum));
     if (a->B > 0 && !a->label) return plumb_fail(PLUMB_EINVAL, "unpaired: label is missing");
     for (int64_t i = 0; i < a->B; i++)
@@ -73,7 +73,7 @@ int plumb_kto_kl(const struct plumb_device *dev, const struct plumb_kto_kl *a)
 {
     PLUMB_TRY(plumb_check_struct("kto_kl", a->struct_bytes, sizeof *a));
     PLUMB_TRY(plumb_check_size("kto_kl", "B", a->B, 0));
-    PLUMB_TRY(plumb_check_runs("kto_kl", a->offset, a->B));
+    PLUMB_TRY(plumb_check_runs("kto_kl", dev, a->offset, a->B));
     PLUMB_TRY(check_sequences("kto_kl", dev, &a->logp, &a->ref_logp, &a->ref_sum));
     PLUMB_TRY(plumb_check_tensor("kto_kl", dev, "kl", &a->kl, PLUMB_MASK_F32));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_kto_kl_cpu, a);
