@@ -1,37 +1,28 @@
-/* sim.h - the CUDA device language on the CPU. Included by gpu.h after the toolkit's headers, which
- * give the vector types, dim3, the declarations of the runtime API, and host bf16 and fp16.
- * Three builds (selftest.sh has the flags):
+/* The CUDA device language on the CPU, included by kernels/gpu.h. README.md says how it works.
+ * Three builds:
  *   plain          blocks are dealt to worker threads
  *   ASan + UBSan   one worker; exact bounds of global and shared memory, alignment
  *   PLUMB_SIM_CHECK  one worker; kernels compiled by clang -fsanitize=thread, whose access
  * callbacks land in sim_check.cpp (races, initialised bytes) and sim_count.cpp (traffic) */
 #pragma once
+#include <algorithm>
+#include <cmath>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <algorithm>
-#include <cmath>
 #include <tuple>
 #include <type_traits>
 
 /* ---- keywords ---------------------------------------------------------------------------- */
-#undef __global__
-#undef __device__
-#undef __host__
-#undef __shared__
-#undef __constant__
-#undef __launch_bounds__
-#undef __grid_constant__
-#undef __forceinline__
-#undef __noinline__
 #define __global__
 #define __device__
 #define __host__
 #define __constant__
 #define __launch_bounds__(...)
 #define __grid_constant__
+#define __align__(n) __attribute__((aligned(n)))
 #define __forceinline__ inline
 #define __noinline__
 #define PLUMB_DEVICE inline
@@ -47,7 +38,7 @@
 #if defined(PLUMB_SIM_CHECK)
 #define __shared__ static __attribute__((section("plumb_shared")))
 #define PLUMB_SIM_RAW __attribute__((disable_sanitizer_instrumentation, noinline))
-#elif defined(PLUMB_SIM_ASAN)   /* a static has red zones, a thread_local has not */
+#elif defined(PLUMB_SIM_ASAN) /* a static has red zones, a thread_local has not */
 #define __shared__ static
 #define PLUMB_SIM_RAW inline
 #else
@@ -57,34 +48,37 @@
 #define PLUMB_DYN_SHARED(T, name) T *name = static_cast<T *>(plumb_sim::dyn_shared())
 
 /* ---- executor (sim_exec.cpp) --------------------------------------------------------------- */
-namespace plumb_sim {
+namespace plumb_sim
+{
 struct Block;
 struct Warp;
-struct Copy {                       /* a pending cp.async */
+struct Copy { /* a pending cp.async */
     void *dst;
     const void *src;
     unsigned n, zero;
     const void *pc;
     Copy *next;
 };
-struct Thread {                     /* one CUDA thread = one fiber */
+struct Thread { /* one CUDA thread = one fiber */
     uint3 tid, bid;
     dim3 bdim, gdim;
-    unsigned lin, lane;             /* linear id in the block, lane in the warp */
+    unsigned lin, lane; /* linear id in the block, lane in the warp */
     Warp *warp;
     Block *blk;
-    void *sp;                       /* saved stack pointer */
+    void *sp; /* saved stack pointer */
     char *stack;
     int state;
     const char *wait_what, *wait_file;
     int wait_line;
-    uint32_t wclk;                  /* advances at every warp collective */
-    uint32_t *bepoch;               /* advances at every block barrier */
+    uint32_t wclk;    /* advances at every warp collective */
+    uint32_t *bepoch; /* advances at every block barrier */
     Copy *copy_head, *copy_tail;
     int copy_groups;
 };
-extern __thread Thread *cur;        /* the running CUDA thread; NULL in host code */
-struct Coll {                       /* a warp collective, keyed by its mask */
+/* The running CUDA thread; NULL in host code. Initial-exec: kernels read it all the time, also when
+ * they lie in a plugin. */
+extern __thread Thread *cur __attribute__((tls_model("initial-exec")));
+struct Coll { /* a warp collective, keyed by its mask */
     unsigned mask, arrived, got[2];
     int op;
     const char *file;
@@ -94,25 +88,25 @@ struct Coll {                       /* a warp collective, keyed by its mask */
     void *ptr[32][4];
 };
 enum op { OP_SHFL = 1, OP_VOTE, OP_SYNCWARP, OP_REDUCE, OP_MATCH, OP_MMA, OP_LDMATRIX };
-enum kind { READ, WRITE, ATOMIC, READ_BYTES, WRITE_BYTES };      /* _BYTES: alignment is free */
+enum kind { READ, WRITE, ATOMIC, READ_BYTES, WRITE_BYTES }; /* _BYTES: alignment is free */
 void *dyn_shared();
-int barrier(int pred, int op, const char *file, int line);      /* op: 0 or, 1 and, 2 count */
+int barrier(int pred, int op, const char *file, int line); /* op: 0 or, 1 and, 2 count */
 Coll *coll_begin(unsigned mask, int op, const void *v, size_t n, const char *f, int l, int *par);
-bool coll_last(const Coll *c);      /* true in the last lane to arrive; the others still wait */
+bool coll_last(const Coll *c); /* true in the last lane to arrive; the others still wait */
 void coll_finish(Coll *c, bool last);
 unsigned live_mask();
 void bad(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* report a kernel's error */
-void access(const void *p, size_t n, int kind, const void *pc);         /* one counted access */
+void access(const void *p, size_t n, int kind, const void *pc);       /* one counted access */
 void copy_async(void *dst, const void *src, size_t n, size_t zero, const char *f, int l);
 void copy_commit();
 void copy_wait(int keep);
 cudaError_t launch(const char *name, dim3 grid, dim3 block, size_t shared, cudaStream_t stream,
                    void (*body)(void *), void (*release)(void *), void *arg);
 int errors();
-extern bool races_across_blocks;    /* look for races between blocks too (true) */
-void forgive();                     /* sets the error count back to 0 (tests of the checker) */
+extern bool races_across_blocks; /* look for races between blocks too (true) */
+void forgive();                  /* sets the error count back to 0 (tests of the checker) */
 
-template <class... P> struct Call {                             /* a kernel and its arguments */
+template <class... P> struct Call { /* a kernel and its arguments */
     void (*kernel)(P...);
     std::tuple<P...> a;
     template <size_t... I> PLUMB_SIM_RAW void go(std::index_sequence<I...>)
@@ -125,20 +119,20 @@ template <class... P> struct Call {                             /* a kernel and 
     }
     static PLUMB_SIM_RAW void release(void *p) { delete static_cast<Call *>(p); }
 };
-}
+} // namespace plumb_sim
 template <class... P, class... A>
 inline cudaError_t plumb_launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block,
                                 size_t shared_bytes, cudaStream_t stream, A &&...a)
 {
     typedef plumb_sim::Call<P...> C;
-    C *c = new C{kernel, std::tuple<P...>(static_cast<P>(std::forward<A>(a))...)};
+    C *c = new C{ kernel, std::tuple<P...>(static_cast<P>(std::forward<A>(a))...) };
     return plumb_sim::launch(name, grid, block, shared_bytes, stream, C::run, C::release, c);
 }
 
 #define threadIdx (plumb_sim::cur->tid)
-#define blockIdx  (plumb_sim::cur->bid)
-#define blockDim  (plumb_sim::cur->bdim)
-#define gridDim   (plumb_sim::cur->gdim)
+#define blockIdx (plumb_sim::cur->bid)
+#define blockDim (plumb_sim::cur->bdim)
+#define gridDim (plumb_sim::cur->gdim)
 static const int warpSize __attribute__((unused)) = 32;
 
 /* ---- barriers and fences --------------------------------------------------------------------- */
@@ -153,7 +147,8 @@ inline void __threadfence_system() { __threadfence(); }
 inline void __nanosleep(unsigned) {}
 
 /* ---- warp collectives ------------------------------------------------------------------------ */
-namespace plumb_sim {
+namespace plumb_sim
+{
 template <class T> inline T exchange(unsigned mask, T v, int src, const char *f, int l)
 {
     static_assert(sizeof(T) <= 32, "shuffle type too large");
@@ -183,7 +178,7 @@ template <class T, class F> inline T reduce(unsigned mask, T v, int op, F fn, co
     }
     return r;
 }
-}
+} // namespace plumb_sim
 template <class T> inline T __shfl_sync(unsigned m, T v, int s, int w = 32, PLUMB_SITE)
 {
     const int lane = plumb_sim::cur->lane;
@@ -206,8 +201,9 @@ template <class T> inline T __shfl_up_sync(unsigned m, T v, unsigned d, int w = 
 }
 inline unsigned __ballot_sync(unsigned m, int p, PLUMB_SITE)
 {
-    return plumb_sim::reduce(m, p ? 1u << plumb_sim::cur->lane : 0u, plumb_sim::OP_VOTE,
-                             [](unsigned a, unsigned b) { return a | b; }, f_, l_);
+    return plumb_sim::reduce(
+        m, p ? 1u << plumb_sim::cur->lane : 0u, plumb_sim::OP_VOTE,
+        [](unsigned a, unsigned b) { return a | b; }, f_, l_);
 }
 inline int __any_sync(unsigned m, int p, PLUMB_SITE) { return __ballot_sync(m, p, f_, l_) != 0; }
 inline int __all_sync(unsigned m, int p, PLUMB_SITE) { return __ballot_sync(m, !p, f_, l_) == 0; }
@@ -228,26 +224,28 @@ template <class T> inline unsigned __match_any_sync(unsigned m, T v, PLUMB_SITE)
         if (c->got[par] >> i & 1 && !memcmp(c->slot[par][i], &v, sizeof v)) r |= 1u << i;
     return r;
 }
-#define PLUMB_REDUCE(name, expr)                                                       \
-    template <class T> inline T name(unsigned m, T v, PLUMB_SITE)                      \
-    {                                                                                  \
-        return plumb_sim::reduce(m, v, plumb_sim::OP_REDUCE,                           \
-                                 [](T a, T b) { return T(expr); }, f_, l_);            \
+#define PLUMB_REDUCE(name, expr)                                                                   \
+    template <class T> inline T name(unsigned m, T v, PLUMB_SITE)                                  \
+    {                                                                                              \
+        return plumb_sim::reduce(                                                                  \
+            m, v, plumb_sim::OP_REDUCE, [](T a, T b) { return T(expr); }, f_, l_);                 \
     }
 PLUMB_REDUCE(__reduce_add_sync, a + b)
 PLUMB_REDUCE(__reduce_max_sync, a > b ? a : b)
 PLUMB_REDUCE(__reduce_min_sync, a < b ? a : b)
-PLUMB_REDUCE(__reduce_and_sync, a & b)
+PLUMB_REDUCE(__reduce_and_sync, a &b)
 PLUMB_REDUCE(__reduce_or_sync, a | b)
 PLUMB_REDUCE(__reduce_xor_sync, a ^ b)
 #undef PLUMB_REDUCE
 
 /* ---- atomics (right across workers) ---------------------------------------------------------- */
-namespace plumb_sim {
+namespace plumb_sim
+{
 template <class T, class F> __attribute__((always_inline)) inline T rmw(T *p, F fn, const void *pc)
 {
     typedef std::conditional_t<sizeof(T) == 8, uint64_t,
-            std::conditional_t<sizeof(T) == 4, uint32_t, uint16_t>> U;
+                               std::conditional_t<sizeof(T) == 4, uint32_t, uint16_t>>
+        U;
 #ifdef PLUMB_SIM_CHECK
     access(p, sizeof(T), ATOMIC, pc);
 #else
@@ -262,11 +260,12 @@ template <class T, class F> __attribute__((always_inline)) inline T rmw(T *p, F 
     } while (!__atomic_compare_exchange_n(u, &o, n, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
     return t;
 }
-}
-#define PLUMB_ATOMIC(name, expr)                                                       \
-    template <class T> PLUMB_SIM_RAW T name(T *p, std::common_type_t<T> v)             \
-    {                                                                                  \
-        return plumb_sim::rmw(p, [=](T o) { return T(expr); }, __builtin_return_address(0)); \
+} // namespace plumb_sim
+#define PLUMB_ATOMIC(name, expr)                                                                   \
+    template <class T> PLUMB_SIM_RAW T name(T *p, std::common_type_t<T> v)                         \
+    {                                                                                              \
+        return plumb_sim::rmw(                                                                     \
+            p, [=](T o) { return T(expr); }, __builtin_return_address(0));                         \
     }
 PLUMB_ATOMIC(atomicAdd, o + v)
 PLUMB_ATOMIC(atomicSub, o - v)
@@ -274,16 +273,18 @@ PLUMB_ATOMIC(atomicMax, o > v ? o : v)
 PLUMB_ATOMIC(atomicMin, o < v ? o : v)
 PLUMB_ATOMIC(atomicExch, ((void)o, v))
 PLUMB_ATOMIC(atomicOr, o | v)
-PLUMB_ATOMIC(atomicAnd, o & v)
+PLUMB_ATOMIC(atomicAnd, o &v)
 PLUMB_ATOMIC(atomicXor, o ^ v)
 #undef PLUMB_ATOMIC
 template <class T> PLUMB_SIM_RAW T atomicCAS(T *p, std::common_type_t<T> c, std::common_type_t<T> v)
 {
-    return plumb_sim::rmw(p, [=](T o) { return o == c ? T(v) : o; }, __builtin_return_address(0));
+    return plumb_sim::rmw(
+        p, [=](T o) { return o == c ? T(v) : o; }, __builtin_return_address(0));
 }
 
 /* ---- loads and stores that are one access, whatever the compiler makes of the type ----------- */
-namespace plumb_sim {
+namespace plumb_sim
+{
 inline void aligned(const void *p, size_t n, const char *f, int l)
 {
     if (__builtin_expect((uintptr_t)p % n, 0))
@@ -305,27 +306,28 @@ template <class T> PLUMB_SIM_RAW void store(T *p, const T &x, PLUMB_SITE)
 #endif
     *p = x;
 }
-}
-#define __ldg(p)      plumb_sim::load(p)
-#define __ldca(p)     plumb_sim::load(p)
-#define __ldcg(p)     plumb_sim::load(p)
-#define __ldcs(p)     plumb_sim::load(p)
-#define __stcg(p, x)  plumb_sim::store(p, x)
-#define __stcs(p, x)  plumb_sim::store(p, x)
+} // namespace plumb_sim
+#define __ldg(p) plumb_sim::load(p)
+#define __ldca(p) plumb_sim::load(p)
+#define __ldcg(p) plumb_sim::load(p)
+#define __ldcs(p) plumb_sim::load(p)
+#define __stcg(p, x) plumb_sim::store(p, x)
+#define __stcs(p, x) plumb_sim::store(p, x)
 #define PLUMB_AS_VEC(p) plumb_sim::as_vec(p)
-namespace plumb_sim {
+namespace plumb_sim
+{
 template <class T> inline const plumb_vec<T> *as_vec(const T *p)
 {
     return reinterpret_cast<const plumb_vec<T> *>(p);
 }
 template <class T> inline plumb_vec<T> *as_vec(T *p) { return reinterpret_cast<plumb_vec<T> *>(p); }
-}
-#define plumb_ld16(p)      plumb_sim::load(PLUMB_AS_VEC(p))
-#define plumb_ldg16(p)     plumb_sim::load(PLUMB_AS_VEC(p))
-#define plumb_ldcs16(p)    plumb_sim::load(PLUMB_AS_VEC(p))
-#define plumb_st16(p, x)   plumb_sim::store(PLUMB_AS_VEC(p), x)
+} // namespace plumb_sim
+#define plumb_ld16(p) plumb_sim::load(PLUMB_AS_VEC(p))
+#define plumb_ldg16(p) plumb_sim::load(PLUMB_AS_VEC(p))
+#define plumb_ldcs16(p) plumb_sim::load(PLUMB_AS_VEC(p))
+#define plumb_st16(p, x) plumb_sim::store(PLUMB_AS_VEC(p), x)
 #define plumb_stcs16(p, x) plumb_sim::store(PLUMB_AS_VEC(p), x)
 
-#include "tests/hostcuda/sim_math.h"
-#include "tests/hostcuda/sim_coop.h"
-#include "tests/hostcuda/sim_wmma.h"
+#include <sim_coop.h>
+#include <sim_math.h>
+#include <sim_wmma.h>

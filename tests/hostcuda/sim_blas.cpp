@@ -1,14 +1,12 @@
-/* sim_blas.cpp - the cuBLAS and cuBLASLt calls a trainer needs, on the CPU: C or D = alpha op(A)
- * op(B)
- * + beta C (+ bias), fp32, bf16 and fp16 matrices, fp32 accumulation in k order (so results do not
- * depend on M, N or the number of workers), row or column order, strided batches. D is rounded
- * once. */
+/* The cuBLASLt calls of a trainer, on the CPU: D = alpha op(A) op(B) + beta C (+ bias, activation);
+ * fp32, bf16 and fp16 matrices, fp32 accumulation in k order (so results do not depend on M, N or
+ * the number of workers), row or column order, strided batches. D is rounded once. */
 #include "tests/hostcuda/sim_internal.h"
 #include <cublasLt.h>
-#include <cublas_v2.h>
 #include <vector>
 
-namespace plumb_sim {
+namespace plumb_sim
+{
 struct Mat {
     void *p;
     cudaDataType_t type;
@@ -47,7 +45,7 @@ static bool span(const char *what, const Mat &m, char *base, bool write)
             return false;
     return true;
 }
-/* The plain triple loop, blocked so that a panel of B stays in cache; k ascends for every element. */
+/* The plain triple loop, blocked so that a panel of B stays in cache; k ascends for every one. */
 static void multiply(int64_t M, int64_t N, int64_t K, const float *a, const float *b, float *acc)
 {
     const int64_t MB = 8, NB = 256;
@@ -60,7 +58,8 @@ static void multiply(int64_t M, int64_t N, int64_t K, const float *a, const floa
                     const float x = a[i * K + k];
                     const float *bk = b + k * N;
                     float *c = acc + i * N;
-                    for (int64_t j = j0; j < j1; j++) c[j] += x * bk[j];
+                    for (int64_t j = j0; j < j1; j++)
+                        c[j] += x * bk[j];
                 }
         }
     });
@@ -87,7 +86,7 @@ static void gemm(Mat A, Mat B, Mat C, Mat D, float alpha, float beta, int64_t ba
                 b[(size_t)(k * N + j)] = B.trans ? get(B, pb, j, k) : get(B, pb, k, j);
         std::fill(acc.begin(), acc.end(), 0.0f);
         multiply(M, N, K, a.data(), b.data(), acc.data());
-        const Mat v = {(void *)bias, bias_type, M, 1, M, 0, false, false};
+        const Mat v = { (void *)bias, bias_type, M, 1, M, 0, false, false };
         for (int64_t i = 0; i < M; i++)
             for (int64_t j = 0; j < N; j++) {
                 float x = alpha * acc[(size_t)(i * N + j)];
@@ -108,15 +107,14 @@ static bool good(const Mat &m, const char *name)
         (long)m.ld, (long)need, m.p);
     return false;
 }
-struct Handle { cudaStream_t stream; cublasPointerMode_t mode; };
-struct Desc {                                   /* lives inside the 256-byte opaque descriptor */
+struct Desc { /* lives inside the 256-byte opaque descriptor */
     cublasOperation_t ta, tb;
     cublasLtEpilogue_t epilogue;
     cublasLtPointerMode_t mode;
     const void *bias;
-    int bias_type;                              /* -1: that of D */
+    int bias_type; /* -1: that of D */
 };
-struct Layout {                                 /* lives inside the 64-byte opaque layout */
+struct Layout { /* lives inside the 64-byte opaque layout */
     uint64_t rows, cols;
     int64_t ld, stride;
     cudaDataType_t type;
@@ -127,87 +125,24 @@ static_assert(sizeof(Layout) <= sizeof(cublasLtMatrixLayoutOpaque_t), "too large
 static Mat mat_of(const void *p, cublasLtMatrixLayout_t l, bool trans)
 {
     const Layout *y = (const Layout *)l;
-    return Mat{(void *)p, y->type, (int64_t)y->rows, (int64_t)y->cols, y->ld, y->stride,
-               y->order == CUBLASLT_ORDER_ROW, trans};
+    return Mat{ (void *)p,
+                y->type,
+                (int64_t)y->rows,
+                (int64_t)y->cols,
+                y->ld,
+                y->stride,
+                y->order == CUBLASLT_ORDER_ROW,
+                trans };
 }
-static cublasStatus_t classic(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m,
-                              int n, int k, const void *alpha, const void *A, cudaDataType_t at,
-                              int lda, int64_t sa, const void *B, cudaDataType_t bt, int ldb,
-                              int64_t sb, const void *beta, void *C, cudaDataType_t ct, int ldc,
-                              int64_t sc, int batch)
-{
-    const bool na = ta == CUBLAS_OP_N, nb = tb == CUBLAS_OP_N;
-    if (m < 0 || n < 0 || k < 0) return CUBLAS_STATUS_INVALID_VALUE;
-    if (!m || !n || !batch) return CUBLAS_STATUS_SUCCESS;
-    const Mat a = {(void *)A, at, na ? m : k, na ? k : m, lda, sa, false, !na};
-    const Mat b = {(void *)B, bt, nb ? k : n, nb ? n : k, ldb, sb, false, !nb};
-    const Mat c = {C, ct, m, n, ldc, sc, false, false};
-    if (!good(a, "A") || !good(b, "B") || !good(c, "C")) return CUBLAS_STATUS_INVALID_VALUE;
-    const Handle *q = (const Handle *)h;
-    const bool host = q->mode == CUBLAS_POINTER_MODE_HOST;
-    const float al = host ? *(const float *)alpha : 0, be = host ? *(const float *)beta : 0;
-    enqueue(q->stream, [=] {
-        gemm(a, b, c, c, host ? al : *(const float *)alpha, host ? be : *(const float *)beta, batch,
-             nullptr, CUDA_R_32F, 0);
-    });
-    return CUBLAS_STATUS_SUCCESS;
-}
-}
+} // namespace plumb_sim
 using namespace plumb_sim;
 
 extern "C" {
-/* ---- cuBLAS: column order -------------------------------------------------------------------- */
-cublasStatus_t cublasCreate_v2(cublasHandle_t *h)
-{
-    *h = (cublasHandle_t) new Handle{nullptr, CUBLAS_POINTER_MODE_HOST};
-    return CUBLAS_STATUS_SUCCESS;
-}
-cublasStatus_t cublasDestroy_v2(cublasHandle_t h)
-{
-    return delete (Handle *)h, CUBLAS_STATUS_SUCCESS;
-}
-cublasStatus_t cublasSetStream_v2(cublasHandle_t h, cudaStream_t s)
-{
-    return ((Handle *)h)->stream = s, CUBLAS_STATUS_SUCCESS;
-}
-cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t, void *, size_t)
-{
-    return CUBLAS_STATUS_SUCCESS;
-}
-cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t) { return CUBLAS_STATUS_SUCCESS; }
-cublasStatus_t cublasSetPointerMode_v2(cublasHandle_t h, cublasPointerMode_t m)
-{
-    return ((Handle *)h)->mode = m, CUBLAS_STATUS_SUCCESS;
-}
-cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t h, cublasOperation_t ta,
-                                          cublasOperation_t tb, int m, int n, int k,
-                                          const void *alpha, const void *A, cudaDataType_t at,
-                                          int lda, long long sa, const void *B, cudaDataType_t bt,
-                                          int ldb, long long sb, const void *beta, void *C,
-                                          cudaDataType_t ct, int ldc, long long sc, int batch,
-                                          cublasComputeType_t, cublasGemmAlgo_t)
-{
-    return classic(h, ta, tb, m, n, k, alpha, A, at, lda, sa, B, bt, ldb, sb, beta, C, ct, ldc, sc,
-                   batch);
-}
-cublasStatus_t cublasGemmEx(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m,
-                            int n, int k, const void *alpha, const void *A, cudaDataType_t at,
-                            int lda, const void *B, cudaDataType_t bt, int ldb, const void *beta,
-                            void *C, cudaDataType_t ct, int ldc, cublasComputeType_t,
-                            cublasGemmAlgo_t)
-{
-    return classic(h, ta, tb, m, n, k, alpha, A, at, lda, 0, B, bt, ldb, 0, beta, C, ct, ldc, 0, 1);
-}
-cublasStatus_t cublasSgemm_v2(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m,
-                              int n, int k, const float *alpha, const float *A, int lda,
-                              const float *B, int ldb, const float *beta, float *C, int ldc)
-{
-    return classic(h, ta, tb, m, n, k, alpha, A, CUDA_R_32F, lda, 0, B, CUDA_R_32F, ldb, 0, beta, C,
-                   CUDA_R_32F, ldc, 0, 1);
-}
 const char *cublasGetStatusString(cublasStatus_t s) { return s ? "cuBLAS error" : "success"; }
 
-/* ---- cuBLASLt -------------------------------------------------------------------------------- */
+const char *cublasLtGetStatusString(cublasStatus_t s) { return cublasGetStatusString(s); }
+size_t cublasLtGetVersion() { return CUDART_VERSION; }
+
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *h)
 {
     return *h = (cublasLtHandle_t) new int(0), CUBLAS_STATUS_SUCCESS;
@@ -223,9 +158,9 @@ cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *d, cublasComputeTy
         (compute != CUBLAS_COMPUTE_32F && compute != CUBLAS_COMPUTE_32F_FAST_TF32))
         return bad("cublasLt: only fp32 compute and scale types"), CUBLAS_STATUS_NOT_SUPPORTED;
     *d = new cublasLtMatmulDescOpaque_t();
-    *(Desc *)*d =
-        Desc{CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, CUBLASLT_POINTER_MODE_HOST,
-             nullptr,     -1};
+    *(Desc *)*d = Desc{
+        CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, CUBLASLT_POINTER_MODE_HOST, nullptr, -1
+    };
     return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t d)
@@ -255,7 +190,7 @@ cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *l, cudaDataTyp
                                           uint64_t rows, uint64_t cols, int64_t ld)
 {
     *l = new cublasLtMatrixLayoutOpaque_t();
-    *(Layout *)*l = Layout{rows, cols, ld, 0, type, 1, CUBLASLT_ORDER_COL};
+    *(Layout *)*l = Layout{ rows, cols, ld, 0, type, 1, CUBLASLT_ORDER_COL };
     return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t l)
@@ -325,8 +260,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
     const bool host = q.mode == CUBLASLT_POINTER_MODE_HOST;
     const float al = host ? *(const float *)alpha : 0, be = host ? *(const float *)beta : 0;
     if ((!host || be != 0) && !good(c, "C")) return CUBLAS_STATUS_INVALID_VALUE;
-    const int e = q.epilogue, act = (e & ~CUBLASLT_EPILOGUE_BIAS) == CUBLASLT_EPILOGUE_RELU ? 1
-                                  : (e & ~CUBLASLT_EPILOGUE_BIAS) == CUBLASLT_EPILOGUE_GELU ? 2 : 0;
+    const int e = q.epilogue, act = (e & ~CUBLASLT_EPILOGUE_BIAS) == CUBLASLT_EPILOGUE_RELU   ? 1
+                                    : (e & ~CUBLASLT_EPILOGUE_BIAS) == CUBLASLT_EPILOGUE_GELU ? 2
+                                                                                              : 0;
     if (e != CUBLASLT_EPILOGUE_DEFAULT && e != CUBLASLT_EPILOGUE_BIAS && !act)
         return bad("cublasLt: epilogue %d is not simulated", e), CUBLAS_STATUS_NOT_SUPPORTED;
     const char *bias = e & CUBLASLT_EPILOGUE_BIAS ? (const char *)q.bias : nullptr;

@@ -1,58 +1,25 @@
-/* sim_check.cpp - device memory and, with PLUMB_SIM_CHECK, a checker in the manner of
+/* Device memory of the checking build (PLUMB_SIM_CHECK), and a checker in the manner of
  * compute-sanitizer. Kernels are compiled by clang with -fsanitize=thread for its calls to
- * __tsan_read/write; libtsan is not linked, this file is what they call. It knows CUDA's rules: two
- * accesses to one byte, one of them a non-atomic write, by threads of one block must be parted by a
- * barrier (or, within a warp, by a warp collective); by threads of two blocks they are never
- * ordered within a launch. The verdict does not depend on the order in which the threads happened
- * to run. */
+ * __tsan_read/write; libtsan is not linked, sim_tsan.cpp passes the calls on to access(). It knows
+ * CUDA's rules: two accesses to one byte, one of them a non-atomic write, by threads of one block
+ * must be parted by a barrier (or, within a warp, by a warp collective); by threads of two blocks
+ * they are never ordered within a launch. The verdict does not depend on the order in which the
+ * threads happened to run. */
 #include "tests/hostcuda/sim_internal.h"
+#ifdef PLUMB_SIM_CHECK
 #include <map>
 #include <mutex>
 #include <sys/mman.h>
 #include <unistd.h>
-namespace plumb_sim {
-bool races_across_blocks = true, check_on = true;
-#ifndef PLUMB_SIM_CHECK
-void check_launch() {}
-void check_block(unsigned, size_t) {}
-void check_own(int, void *, size_t) {}
-void check_pending(void *, size_t) {}
-void check_where(const void *, char *out, size_t n) { snprintf(out, n, "?"); }
-char *check_shared() { return nullptr; }
-size_t arena_offset(const void *) { return 0; }
-void access(const void *p, size_t n, int kind, const void *)
-{
-    if ((uintptr_t)p % n && (n & (n - 1)) == 0) bad("misaligned access of %zu bytes at %p", n, p);
-    (void)kind;
-}
-void *dev_alloc(size_t n) /* aligned as cudaMalloc's, NaN-filled, exact for ASan */
-{
-    void *p = nullptr;
-    if (posix_memalign(&p, 256, n ? n : 1)) return nullptr;
-    memset(p, 0xff, n);
-    return p;
-}
-void dev_free(void *p) { free(p); }
-bool dev_span(const char *, const void *p, size_t n, bool)
-{
-#ifdef PLUMB_SIM_ASAN                           /* touch both ends: ASan names the allocation */
-    if (n) (void)*(const volatile char *)p, (void)((const volatile char *)p)[n - 1];
-#else
-    (void)p, (void)n;
-#endif
-    return true;
-}
-cudaError_t dev_copy(void *d, const void *s, size_t n, int)
-{
-    return memmove(d, s, n), cudaSuccess;
-}
-cudaError_t dev_set(void *d, int v, size_t n) { return memset(d, v, n), cudaSuccess; }
-#else
+
 extern "C" char __start_plumb_shared[] __attribute__((weak)),
     __stop_plumb_shared[] __attribute__((weak));
 extern "C" char __executable_start[], _end[];
 
-struct Cell {                                   /* what is known of one byte */
+namespace plumb_sim
+{
+bool races_across_blocks = true, check_on = true;
+struct Cell { /* what is known of one byte */
     uint32_t wlaunch, wblock, wepoch, wclk, rlaunch, rblock, repoch, rclk;
     uint16_t wthread, rthread;
     uint8_t init, watomic, rmany; /* rmany: read by 1 several lanes, 2 several warps */
@@ -70,7 +37,9 @@ static size_t static_n, dyn_n;
 static const char *own0[4], *own1[4];
 static uint32_t launch_no;
 static unsigned block_no;
-static struct Env { Env() { check_on = env("PLUMB_SIM_RACES", 1); } } env_read;
+static struct Env {
+    Env() { check_on = env("PLUMB_SIM_RACES", 1); }
+} env_read;
 
 static void *reserve(size_t n)
 {
@@ -89,7 +58,7 @@ static bool in_arena(const void *p)
     return arena && (char *)p >= arena && (char *)p < arena + ARENA;
 }
 size_t arena_offset(const void *p) { return (char *)p - arena; }
-void *dev_alloc(size_t n)                       /* addresses are never used twice */
+void *dev_alloc(size_t n) /* addresses are never used twice */
 {
     std::lock_guard<std::mutex> g(mu);
     setup();
@@ -111,7 +80,7 @@ void dev_free(void *p)
     dead[i->first] = i->second;
     live.erase(i);
 }
-static const char *owner(const void *p, size_t n)           /* NULL: inside one live allocation */
+static const char *owner(const void *p, size_t n) /* NULL: inside one live allocation */
 {
     std::lock_guard<std::mutex> g(mu);
     auto i = live.upper_bound((char *)p);
@@ -140,8 +109,10 @@ bool dev_span(const char *what, const void *p, size_t n, bool write)
     Cell *c = arena_cell + ((char *)p - arena);
     size_t unset = 0;
     for (size_t i = 0; i < n; i++) {
-        if (write) c[i].init = 1;
-        else unset += !c[i].init;
+        if (write)
+            c[i].init = 1;
+        else
+            unset += !c[i].init;
     }
     if (unset && strncmp(what, "cudaMemcpy", 10))
         bad("%s: %zu of %zu bytes at %p are uninitialised", what, unset, n, p);
@@ -184,7 +155,7 @@ void check_block(unsigned id, size_t n)
     memset((void *)static_cell, 0, static_n * sizeof(Cell));
     memset(__start_plumb_shared, 0xff, static_n);
 }
-void check_where(const void *pc, char *out, size_t n)       /* file:line of an instruction */
+void check_where(const void *pc, char *out, size_t n) /* file:line of an instruction */
 {
     char cmd[400], exe[200] = "";
     snprintf(out, n, "pc %p", pc);
@@ -235,14 +206,15 @@ static Cell *cell_of(const char *a, size_t n, bool *shared, const char **wrong)
         return arena_cell + (a - arena);
     }
     if (a < __executable_start || a >= _end) *wrong = "kernel touches host memory";
-    return nullptr;                             /* constants, __device__ variables */
+    return nullptr; /* constants, __device__ variables */
 }
 void check_pending(void *p, size_t n)
 {
     bool shared;
     const char *wrong;
     Cell *c = cell_of((char *)p, n, &shared, &wrong);
-    for (size_t i = 0; c && !wrong && i < n; i++) c[i].init = 0;
+    for (size_t i = 0; c && !wrong && i < n; i++)
+        c[i].init = 0;
 }
 static void check_byte(Cell *c, const Thread *t, const void *p, size_t n, bool w, bool at,
                        bool shared, const void *pc)
@@ -264,8 +236,9 @@ static void check_byte(Cell *c, const Thread *t, const void *p, size_t n, bool w
     if (w && c->rlaunch == launch_no &&
         !(c->rblock == block_no && c->rthread == thr && !c->rmany)) {
         const bool ordered = c->rblock == block_no
-            ? c->repoch < ep || (c->rmany != 2 && c->rthread >> 5 == warp && c->rclk < t->wclk)
-            : !races_across_blocks;
+                                 ? c->repoch < ep || (c->rmany != 2 && c->rthread >> 5 == warp &&
+                                                      c->rclk < t->wclk)
+                                 : !races_across_blocks;
         if (!ordered) report(race, p, n, w, pc, c, false);
     }
     if (w) {
@@ -304,72 +277,11 @@ void access(const void *p, size_t n, int kind, const void *pc)
         report("misaligned access", p, n, w, pc, nullptr, false);
     if (count_on) count_access(t, p, n, kind, shared, pc);
     if (check_on)
-        for (size_t i = 0; i < n; i++) check_byte(c + i, t, p, n, w, kind == ATOMIC, shared, pc);
+        for (size_t i = 0; i < n; i++)
+            check_byte(c + i, t, p, n, w, kind == ATOMIC, shared, pc);
     else if (w)
-        for (size_t i = 0; i < n; i++) c[i].init = 1;
+        for (size_t i = 0; i < n; i++)
+            c[i].init = 1;
 }
-#endif
-}
-#ifdef PLUMB_SIM_CHECK
-#define PC __builtin_return_address(0)
-using namespace plumb_sim;
-extern "C" {
-#define RW(n)                                                                      \
-    void __tsan_read##n(void *p) { plumb_sim::access(p, n, READ, PC); }            \
-    void __tsan_write##n(void *p) { plumb_sim::access(p, n, WRITE, PC); }          \
-    void __tsan_unaligned_read##n(void *p) { plumb_sim::access(p, n, READ_BYTES, PC); }    \
-    void __tsan_unaligned_write##n(void *p) { plumb_sim::access(p, n, WRITE_BYTES, PC); }
-RW(1) RW(2) RW(4) RW(8) RW(16)
-void __tsan_init() {}
-void __tsan_func_entry(void *) {}
-void __tsan_func_exit() {}
-void __tsan_vptr_update(void **, void *) {}
-void __tsan_vptr_read(void **) {}
-void __tsan_ignore_thread_begin() {}
-void __tsan_ignore_thread_end() {}
-void __tsan_read_range(void *p, unsigned long n) { plumb_sim::access(p, n, READ_BYTES, PC); }
-void __tsan_write_range(void *p, unsigned long n) { plumb_sim::access(p, n, WRITE_BYTES, PC); }
-void *__tsan_memcpy(void *d, const void *s, unsigned long n)
-{
-    plumb_sim::access(s, n, READ_BYTES, PC), plumb_sim::access(d, n, WRITE_BYTES, PC);
-    return memcpy(d, s, n);
-}
-void *__tsan_memmove(void *d, const void *s, unsigned long n)
-{
-    plumb_sim::access(s, n, READ_BYTES, PC), plumb_sim::access(d, n, WRITE_BYTES, PC);
-    return memmove(d, s, n);
-}
-void *__tsan_memset(void *d, int v, unsigned long n)
-{
-    plumb_sim::access(d, n, WRITE_BYTES, PC);
-    return memset(d, v, n);
-}
-/* std::atomic and __atomic_* in kernel files become these; kernels use atomicAdd and its kin */
-#define ATOMICS(bits, T)                                                                           \
-    T __tsan_atomic##bits##_load(const volatile T *p, int) { return __atomic_load_n(p, 5); }       \
-    void __tsan_atomic##bits##_store(volatile T *p, T v, int) { __atomic_store_n(p, v, 5); }       \
-    T __tsan_atomic##bits##_exchange(volatile T *p, T v, int)                                      \
-    {                                                                                              \
-        return __atomic_exchange_n(p, v, 5);                                                       \
-    }                                                                                              \
-    T __tsan_atomic##bits##_fetch_add(volatile T *p, T v, int)                                     \
-    {                                                                                              \
-        return __atomic_fetch_add(p, v, 5);                                                        \
-    }                                                                                              \
-    T __tsan_atomic##bits##_fetch_sub(volatile T *p, T v, int)                                     \
-    {                                                                                              \
-        return __atomic_fetch_sub(p, v, 5);                                                        \
-    }                                                                                              \
-    int __tsan_atomic##bits##_compare_exchange_strong(volatile T *p, T *c, T v, int, int)          \
-    {                                                                                              \
-        return __atomic_compare_exchange_n(p, c, v, 0, 5, 5);                                      \
-    }                                                                                              \
-    int __tsan_atomic##bits##_compare_exchange_weak(volatile T *p, T *c, T v, int, int)            \
-    {                                                                                              \
-        return __atomic_compare_exchange_n(p, c, v, 0, 5, 5);                                      \
-    }
-ATOMICS(8, uint8_t) ATOMICS(16, uint16_t) ATOMICS(32, uint32_t) ATOMICS(64, uint64_t)
-void __tsan_atomic_thread_fence(int) { __atomic_thread_fence(5); }
-void __tsan_atomic_signal_fence(int) {}
-}
+} // namespace plumb_sim
 #endif

@@ -1,4 +1,4 @@
-/* sim_count.cpp - memory traffic per warp access (sim_count.h). A fiber runs alone until its warp
+/* Memory traffic per warp access (sim_count.h). A fiber runs alone until its warp
  * meets, so the accesses of one warp instruction are put together afterwards. A lane's clock is the
  * number of times it has run its most frequent access since the warp was last in step (in a loop:
  * the trip it is in); accesses by the same instruction at the same clock belong together. Exact
@@ -11,13 +11,14 @@
 #include <unordered_map>
 #include <vector>
 
-namespace plumb_sim {
-struct Group {                                  /* one warp access */
-    uint64_t key;                               /* clock << 32 | how many before it at that clock */
+namespace plumb_sim
+{
+struct Group {    /* one warp access */
+    uint64_t key; /* clock << 32 | how many before it at that clock */
     uint32_t mask;
     const char *addr[32];
 };
-struct Trips {                                  /* one instruction, since the warp was in step */
+struct Trips { /* one instruction, since the warp was in step */
     uint32_t n[32], hint[32];
     uint64_t key[32];
     std::vector<Group> g;
@@ -30,7 +31,7 @@ struct WarpLog {
     std::vector<unsigned> touched;
     uint32_t clock[32] = {};
 };
-struct Site {                                   /* one instruction of the program */
+struct Site { /* one instruction of the program */
     const void *pc;
     unsigned size;
     int kind;
@@ -38,7 +39,9 @@ struct Site {                                   /* one instruction of the progra
     std::string kernel;
     uint64_t requests, bytes, sectors, waves, ideal;
 };
-struct Seen { uint32_t launch, block; };        /* one 32-byte sector, for reads and for writes */
+struct Seen {
+    uint32_t launch, block;
+}; /* one 32-byte sector, for reads and for writes */
 
 bool count_on = env("PLUMB_SIM_COUNT", 0) != 0;
 static std::vector<Site> sites;
@@ -54,8 +57,9 @@ static const size_t SECTORS = ((size_t)4 << 30) / 32;
 void count_launch(const char *kernel, dim3, dim3)
 {
     for (Seen *&s : seen)
-        if (!s) s = (Seen *)mmap(nullptr, SECTORS * sizeof(Seen), PROT_READ | PROT_WRITE,
-                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (!s)
+            s = (Seen *)mmap(nullptr, SECTORS * sizeof(Seen), PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     name = kernel, now = plumb_sim_counts(), now.launches = 1, launch_no++;
     now.min_bytes = next_min, next_min = 0;
     site_no.clear();
@@ -69,7 +73,7 @@ void count_access(const Thread *t, const void *p, size_t n, int kind, bool share
     auto found = site_no.find(id);
     if (found == site_no.end()) {
         found = site_no.emplace(id, (unsigned)sites.size()).first;
-        sites.push_back(Site{pc, (unsigned)n, kind, shared, name, 0, 0, 0, 0, 0});
+        sites.push_back(Site{ pc, (unsigned)n, kind, shared, name, 0, 0, 0, 0, 0 });
     }
     if (kind == ATOMIC && !shared) now.atomics++;
     Warp *w = t->warp;
@@ -82,7 +86,7 @@ void count_access(const Thread *t, const void *p, size_t n, int kind, bool share
     log->clock[lane] = std::max(log->clock[lane], ++s.n[lane]);
     const uint64_t clock = (uint64_t)log->clock[lane] << 32;
     const uint64_t key = s.key[lane] >> 32 == clock >> 32 ? s.key[lane] + 1 : clock;
-    uint32_t k = s.hint[lane];                  /* lanes mostly follow one another in step */
+    uint32_t k = s.hint[lane]; /* lanes mostly follow one another in step */
     if (k >= s.used || s.g[k].key != key) {
         auto new_group = s.at.emplace(key, (uint32_t)s.used);
         k = new_group.first->second;
@@ -109,7 +113,8 @@ static void shared_waves(const Group &g, unsigned size, Site &s)
         std::sort(words.begin(), words.end());
         words.erase(std::unique(words.begin(), words.end()), words.end());
         unsigned bank[32] = {}, worst = 0;
-        for (uintptr_t w : words) worst = std::max(worst, ++bank[w % 32]);
+        for (uintptr_t w : words)
+            worst = std::max(worst, ++bank[w % 32]);
         const uint64_t ideal = (words.size() + 31) / 32;
         s.waves += worst, s.ideal += ideal;
         now.shared_waves += worst, now.shared_ideal += ideal;
@@ -124,7 +129,8 @@ static void global_sectors(const Group &g, unsigned size, Site &s)
             a.push_back(g.addr[i]);
             const size_t first = arena_offset(g.addr[i]) / 32,
                          end = (arena_offset(g.addr[i]) + size - 1) / 32;
-            for (size_t x = first; x <= end; x++) sec.push_back(x);
+            for (size_t x = first; x <= end; x++)
+                sec.push_back(x);
         }
     std::sort(sec.begin(), sec.end());
     sec.erase(std::unique(sec.begin(), sec.end()), sec.end());
@@ -151,8 +157,10 @@ void count_flush(Warp *w)
         Site &s = sites[i];
         for (size_t k = 0; k < t.used; k++) {
             s.requests++;
-            if (s.shared) shared_waves(t.g[k], s.size, s);
-            else global_sectors(t.g[k], s.size, s);
+            if (s.shared)
+                shared_waves(t.g[k], s.size, s);
+            else
+                global_sectors(t.g[k], s.size, s);
         }
         memset(t.n, 0, sizeof t.n), memset(t.hint, 0, sizeof t.hint),
             memset(t.key, 0, sizeof t.key);
@@ -174,8 +182,13 @@ void count_end()
     last = now;
     add(&kernels[name], now);
 }
-static struct Report { ~Report() { if (count_on) plumb_sim_count_report(); } } at_exit;
-}
+static struct Report {
+    ~Report()
+    {
+        if (count_on) plumb_sim_count_report();
+    }
+} at_exit;
+} // namespace plumb_sim
 using namespace plumb_sim;
 void plumb_sim_count(int on) { count_on = on != 0; }
 void plumb_sim_count_min(double bytes) { next_min = bytes; }

@@ -1,84 +1,19 @@
-/* sim_runtime.cpp - the part of the CUDA runtime API that a trainer needs, on the CPU.
- * PLUMB_SIM_LAZY=1: work on a created stream is put off until something waits for it, which is the
- * latest moment CUDA allows. A missing event wait, a host buffer read or reused too early, and a
- * free of memory still in use then give wrong results or checker reports. Without it all work is
- * done at once. The NULL stream waits for all blocking streams of the device and runs at once.
- * PLUMB_SIM_DEVICES is the device count; ranks that are threads of one process take a device each,
- * as with real NCCL. */
+/* Devices, errors, memory and kernel attributes of the CUDA runtime, on the CPU. PLUMB_SIM_DEVICES
+ * is the device count; ranks that are threads of one process take a device each. */
 #include "tests/hostcuda/sim_internal.h"
-#include <chrono>
-#include <deque>
-#include <memory>
-#include <mutex>
-#include <vector>
 
-struct CUstream_st {
-    std::recursive_mutex mu;
-    std::deque<std::function<void()>> q;
-    bool blocking;
-    int device;
-};
-struct CUevent_st {
-    double ms;
-    CUstream_st *stream;                        /* of the last record not yet run */
-    long pending;
-};
-namespace plumb_sim {
-static std::mutex mu;
-static std::vector<CUstream_st *> streams;
+namespace plumb_sim
+{
 static __thread cudaError_t last_error;
 static __thread int device;
-static const bool lazy = env("PLUMB_SIM_LAZY", 0) != 0;
 
 cudaError_t set_error(cudaError_t e)
 {
     if (e != cudaSuccess) last_error = e;
     return e;
 }
-static bool run_one(CUstream_st *s)
-{
-    std::lock_guard<std::recursive_mutex> g(s->mu);
-    if (s->q.empty()) return false;
-    std::function<void()> f = std::move(s->q.front());
-    s->q.pop_front();
-    f();
-    return true;
-}
-static void drain(CUstream_st *s)
-{
-    while (run_one(s)) {}
-}
-static void drain_all(bool blocking_only)
-{
-    std::vector<CUstream_st *> all;
-    { std::lock_guard<std::mutex> g(mu); all = streams; }
-    for (CUstream_st *s : all)
-        if (s->device == device && (!blocking_only || s->blocking)) drain(s);
-}
-void enqueue(cudaStream_t s, std::function<void()> f)
-{
-    if (s == cudaStreamLegacy || s == cudaStreamPerThread) s = nullptr;
-    if (!lazy) {
-        f();
-    } else if (!s) {
-        drain_all(true);
-        f();
-    } else {
-        std::lock_guard<std::recursive_mutex> g(s->mu);
-        s->q.push_back(std::move(f));
-    }
-}
-static double now_ms()
-{
-    return std::chrono::duration<double, std::milli>(
-               std::chrono::steady_clock::now().time_since_epoch())
-        .count();
-}
-static void finish(CUevent_st *e)
-{
-    while (e->pending > 0 && e->stream && run_one(e->stream)) {}
-}
-}
+int current_device() { return device; }
+} // namespace plumb_sim
 using namespace plumb_sim;
 
 extern "C" {
@@ -93,7 +28,11 @@ cudaError_t cudaSetDevice(int d)
     return device = d, cudaSuccess;
 }
 cudaError_t cudaGetDevice(int *d) { return *d = device, cudaSuccess; }
-cudaError_t cudaDeviceSynchronize() { return drain_all(false), cudaPeekAtLastError(); }
+cudaError_t cudaDeviceSynchronize()
+{
+    if (const cudaError_t e = not_while_capturing("waiting for the device")) return e;
+    return drain_all(false), cudaPeekAtLastError();
+}
 cudaError_t cudaDeviceReset() { return drain_all(false), cudaSuccess; }
 cudaError_t cudaRuntimeGetVersion(int *v) { return *v = CUDART_VERSION, cudaSuccess; }
 cudaError_t cudaDriverGetVersion(int *v) { return *v = CUDART_VERSION, cudaSuccess; }
@@ -121,6 +60,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int d)
     p->maxThreadsPerMultiProcessor = 2048, p->regsPerBlock = p->regsPerMultiprocessor = 65536;
     p->sharedMemPerBlock = 48 << 10, p->sharedMemPerBlockOptin = 227 << 10;
     p->sharedMemPerMultiprocessor = 228 << 10, p->l2CacheSize = 40 << 20;
+    p->memoryBusWidth = 5120;
     for (int i = 0; i < 3; i++)
         p->maxThreadsDim[i] = i == 2 ? 64 : 1024, p->maxGridSize[i] = i ? 65535 : 0x7fffffff;
     return cudaSuccess;
@@ -141,6 +81,8 @@ const char *cudaGetErrorName(cudaError_t e)
     case cudaErrorInvalidConfiguration: return "cudaErrorInvalidConfiguration";
     case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
     case cudaErrorNotReady: return "cudaErrorNotReady";
+    case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated: return "cudaErrorStreamCaptureInvalidated";
     case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
     default: return "cudaError";
     }
@@ -150,11 +92,14 @@ const char *cudaGetErrorString(cudaError_t e) { return e ? cudaGetErrorName(e) :
 /* ---- memory ---------------------------------------------------------------------------------- */
 cudaError_t cudaMalloc(void **p, size_t n)
 {
+    *p = nullptr;
+    if (const cudaError_t e = not_while_capturing("cudaMalloc")) return e;
     *p = dev_alloc(n);
     return *p ? cudaSuccess : set_error(cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFree(void *p)
 {
+    if (const cudaError_t e = not_while_capturing("cudaFree")) return e;
     drain_all(false);
     if (p) dev_free(p);
     return cudaSuccess;
@@ -162,16 +107,20 @@ cudaError_t cudaFree(void *p)
 cudaError_t cudaMallocAsync(void **p, size_t n, cudaStream_t) { return cudaMalloc(p, n); }
 cudaError_t cudaFreeAsync(void *p, cudaStream_t s)
 {
-    enqueue(s, [=] { if (p) dev_free(p); });
+    enqueue(s, [=] {
+        if (p) dev_free(p);
+    });
     return cudaSuccess;
 }
 cudaError_t cudaMallocHost(void **p, size_t n)
 {
+    if (const cudaError_t e = not_while_capturing("cudaMallocHost")) return e;
     return posix_memalign(p, 4096, n ? n : 1) ? set_error(cudaErrorMemoryAllocation) : cudaSuccess;
 }
 cudaError_t cudaHostAlloc(void **p, size_t n, unsigned) { return cudaMallocHost(p, n); }
 cudaError_t cudaFreeHost(void *p)
 {
+    if (const cudaError_t e = not_while_capturing("cudaFreeHost")) return e;
     drain_all(false);
     free(p);
     return cudaSuccess;
@@ -222,79 +171,12 @@ cudaError_t cudaMemcpyFromSymbol(void *d, const void *sym, size_t n, size_t off,
     return cudaSuccess;
 }
 
-/* ---- streams and events ---------------------------------------------------------------------- */
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
-{
-    *s = new CUstream_st;
-    (*s)->blocking = !(flags & cudaStreamNonBlocking), (*s)->device = device;
-    std::lock_guard<std::mutex> g(mu);
-    streams.push_back(*s);
-    return cudaSuccess;
-}
-cudaError_t cudaStreamCreate(cudaStream_t *s) { return cudaStreamCreateWithFlags(s, 0); }
-cudaError_t cudaStreamCreateWithPriority(cudaStream_t *s, unsigned flags, int)
-{
-    return cudaStreamCreateWithFlags(s, flags);
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t s)
-{
-    if (s) drain(s);
-    else drain_all(true);
-    return cudaPeekAtLastError();
-}
-cudaError_t cudaStreamQuery(cudaStream_t s)
-{
-    return !s || s->q.empty() ? cudaSuccess : cudaErrorNotReady;
-}
-cudaError_t cudaStreamDestroy(cudaStream_t s)
-{
-    drain(s);
-    std::lock_guard<std::mutex> g(mu);
-    streams.erase(std::find(streams.begin(), streams.end(), s));
-    delete s;
-    return cudaSuccess;
-}
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
-{
-    *e = new CUevent_st{0, nullptr, 0};
-    return cudaSuccess;
-}
-cudaError_t cudaEventCreate(cudaEvent_t *e) { return cudaEventCreateWithFlags(e, 0); }
-cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
-{
-    e->stream = s, e->pending++;
-    enqueue(s, [=] { e->ms = now_ms(), e->pending--; });
-    return cudaSuccess;
-}
-cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
-{
-    enqueue(s, [=] { finish(e); });
-    return cudaSuccess;
-}
-cudaError_t cudaEventSynchronize(cudaEvent_t e) { return finish(e), cudaPeekAtLastError(); }
-cudaError_t cudaEventQuery(cudaEvent_t e) { return e->pending ? cudaErrorNotReady : cudaSuccess; }
-cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t a, cudaEvent_t b)
-{
-    if (a->pending || b->pending) return cudaErrorNotReady;
-    return *ms = (float)(b->ms - a->ms), cudaSuccess;
-}
-cudaError_t cudaEventDestroy(cudaEvent_t e)
-{
-    finish(e);
-    delete e;
-    return cudaSuccess;
-}
-cudaError_t cudaLaunchHostFunc(cudaStream_t s, cudaHostFn_t f, void *arg)
-{
-    enqueue(s, [=] { f(arg); });
-    return cudaSuccess;
-}
-
 /* ---- kernels --------------------------------------------------------------------------------- */
 cudaError_t cudaFuncSetAttribute(const void *, cudaFuncAttribute a, int v)
 {
     return a == cudaFuncAttributeMaxDynamicSharedMemorySize && v > 227 << 10
-        ? set_error(cudaErrorInvalidValue) : cudaSuccess;
+               ? set_error(cudaErrorInvalidValue)
+               : cudaSuccess;
 }
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, const void *)
 {
