@@ -30,4 +30,10 @@ if(NOT PLUMB_CUDA STREQUAL OFF)
 endif()
 
 # A folder of its own, because a source's language is set per folder: there .cu files are C++.
-add_subdirectory(tests/hostcuda)
+include(CheckLanguage)
+check_language(CXX)
+if(CMAKE_CXX_COMPILER)
+    add_subdirectory(tests/hostcuda)
+else()
+    message(STATUS "no C++ compiler: the CUDA sources are not run on the CPU (device cuda-sim)")
+endif()

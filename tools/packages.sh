@@ -19,7 +19,12 @@ if have pkg-config; then
 else
     need pkg-config libcjson-dev libyaml-dev libpcre2-dev libutf8proc-dev zlib1g-dev
 fi
-[ "$2" != test ] || pkg-config --exists criterion 2>/dev/null || need libcriterion-dev
+if [ "$2" = test ]; then
+    pkg-config --exists criterion 2>/dev/null || need libcriterion-dev
+    # The CUDA sources run on the CPU as C++; clang's instrumentation finds their races.
+    have "${CXX:-c++}" || need g++
+    have clang++ || need clang
+fi
 # oneDNN has no pkg-config file: the compiler is asked for its header.
 echo '#include <dnnl.h>' | "${CC:-cc}" -E - >/dev/null 2>&1 || need libdnnl-dev
 [ -n "$missing" ] || exit 0

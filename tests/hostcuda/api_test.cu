@@ -251,7 +251,7 @@ static void test_counts()
     c = counted(PLUMB_LAUNCH(transpose_naive, dim3(R / 32, C / 8), block, 0, 0, x.d, y.d, R, C));
     CHECK(c.load_sectors == R * C && c.store_sectors == BYTES / 32);
     CHECK(c.grid_sectors == 2 * BYTES / 32);
-    plumb_sim_count_min(2.0 * BYTES);
+    plumb_sim_count_min(2.0 * (int)BYTES);
     c = counted(PLUMB_LAUNCH((transpose<1>), grid, block, 0, 0, x.d, y.d, R, C));
     CHECK(plumb_sim_count_ratio(&c) == 1.0);
     plumb_sim_count(0);
