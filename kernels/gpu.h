@@ -27,7 +27,7 @@ template <class T> struct alignas(16) plumb_vec {
 #if defined(__CUDACC__)
 #include <cooperative_groups.h>
 #include <mma.h>
-#define PLUMB_DEVICE __device__ __forceinline__
+#define PLUMB_DEVICE static __device__ __forceinline__
 #define PLUMB_UNROLL _Pragma("unroll")
 #define PLUMB_DYN_SHARED(T, name)                                                                  \
     extern __shared__ __align__(16) unsigned char plumb_dyn_shared[];                              \

@@ -38,15 +38,15 @@ PLUMB_DEVICE struct act activate(enum plumb_act_kind kind, float x)
     return gelu_erf(x);
 }
 
-struct job {
+struct glu_job {
     enum plumb_act_kind kind;
     bool gated;
-    int64_t F, ld;     /* width; elements between rows of x */
+    int64_t F, ld; /* width; elements between rows of x */
     const void *x, *dy;
     void *y, *dx;
 };
 
-template <class T> PLUMB_DEVICE T forward(const struct job *j, T gate, T up)
+template <class T> PLUMB_DEVICE T forward(const struct glu_job *j, T gate, T up)
 {
     const float v = activate(j->kind, plumb_wide(gate)).value;
     T y;
@@ -54,7 +54,7 @@ template <class T> PLUMB_DEVICE T forward(const struct job *j, T gate, T up)
     return y;
 }
 
-template <class T> PLUMB_DEVICE void backward(const struct job *j, T dy, T *gate, T *up)
+template <class T> PLUMB_DEVICE void backward(const struct glu_job *j, T dy, T *gate, T *up)
 {
     const struct act r = activate(j->kind, plumb_wide(*gate));
     const float g = plumb_wide(dy), u = j->gated ? plumb_wide(*up) : 1.0f;
@@ -62,7 +62,7 @@ template <class T> PLUMB_DEVICE void backward(const struct job *j, T dy, T *gate
     plumb_narrow(up, g * r.value);
 }
 
-template <class T> __global__ void glu_fwd_wide(struct job j)
+template <class T> __global__ void glu_fwd_wide(struct glu_job j)
 {
     const int64_t f = ((int64_t)blockIdx.y * BLOCK + threadIdx.x) * plumb_vec<T>::n;
     if (f >= j.F) return;
@@ -70,12 +70,11 @@ template <class T> __global__ void glu_fwd_wide(struct job j)
     const plumb_vec<T> gate = plumb_ldcs16(x);
     plumb_vec<T> up = gate, y;
     if (j.gated) up = plumb_ldcs16(x + j.F);
-    PLUMB_UNROLL for (int i = 0; i < plumb_vec<T>::n; i++)
-        y.v[i] = forward(&j, gate.v[i], up.v[i]);
+    PLUMB_UNROLL for (int i = 0; i < plumb_vec<T>::n; i++) y.v[i] = forward(&j, gate.v[i], up.v[i]);
     plumb_st16((T *)j.y + blockIdx.x * j.F + f, y);
 }
 
-template <class T> __global__ void glu_fwd_any(struct job j)
+template <class T> __global__ void glu_fwd_any(struct glu_job j)
 {
     const int64_t f = (int64_t)blockIdx.y * BLOCK + threadIdx.x;
     if (f >= j.F) return;
@@ -83,7 +82,7 @@ template <class T> __global__ void glu_fwd_any(struct job j)
     ((T *)j.y)[blockIdx.x * j.F + f] = forward(&j, x[0], j.gated ? x[j.F] : x[0]);
 }
 
-template <class T> __global__ void glu_bwd_wide(struct job j)
+template <class T> __global__ void glu_bwd_wide(struct glu_job j)
 {
     const int64_t f = ((int64_t)blockIdx.y * BLOCK + threadIdx.x) * plumb_vec<T>::n;
     if (f >= j.F) return;
@@ -97,7 +96,7 @@ template <class T> __global__ void glu_bwd_wide(struct job j)
     if (j.gated) plumb_st16((T *)j.dx + at + j.F, up);
 }
 
-template <class T> __global__ void glu_bwd_any(struct job j)
+template <class T> __global__ void glu_bwd_any(struct glu_job j)
 {
     const int64_t f = (int64_t)blockIdx.y * BLOCK + threadIdx.x;
     if (f >= j.F) return;
@@ -109,26 +108,26 @@ template <class T> __global__ void glu_bwd_any(struct job j)
     if (j.gated) ((T *)j.dx)[at + j.F] = up;
 }
 
-static struct job describe(const struct plumb_glu *a)
+static struct glu_job describe(const struct plumb_glu *a)
 {
     const bool gated = a->kind == PLUMB_ACT_SWIGLU || a->kind == PLUMB_ACT_GEGLU_TANH ||
                        a->kind == PLUMB_ACT_GEGLU_ERF;
-    return job{ a->kind,   gated,      a->F,      gated ? 2 * a->F : a->F,
-                a->x.data, a->dy.data, a->y.data, a->dx.data };
+    return glu_job{ a->kind,   gated,      a->F,      gated ? 2 * a->F : a->F,
+                    a->x.data, a->dy.data, a->y.data, a->dx.data };
 }
 
 template <class T>
 static int run(const struct plumb_device *dev, const struct plumb_glu *a, bool backward)
 {
-    const struct job j = describe(a);
+    const struct glu_job j = describe(a);
     const T *other = (const T *)(backward ? j.dx : j.y);
     const bool wide = plumb_aligned16((const T *)j.x, j.F) && plumb_aligned16(other, j.F) &&
                       plumb_aligned16((const T *)j.dy, j.F);
     const int64_t piece = BLOCK * (wide ? (int64_t)plumb_vec<T>::n : 1);
     const dim3 grid((unsigned)a->N, (unsigned)plumb_ceil_div(a->F, piece));
-    void (*const kernel)(struct job) = backward ? wide ? glu_bwd_wide<T> : glu_bwd_any<T>
-                                       : wide   ? glu_fwd_wide<T>
-                                                : glu_fwd_any<T>;
+    void (*const kernel)(struct glu_job) = backward ? wide ? glu_bwd_wide<T> : glu_bwd_any<T>
+                                           : wide ? glu_fwd_wide<T>
+                                                    : glu_fwd_any<T>;
     return plumb_gpu_status(PLUMB_LAUNCH(kernel, grid, BLOCK, 0, plumb_gpu_stream(dev), j), "glu");
 }
 

@@ -25,7 +25,7 @@
 #define __align__(n) __attribute__((aligned(n)))
 #define __forceinline__ inline
 #define __noinline__
-#define PLUMB_DEVICE inline
+#define PLUMB_DEVICE static inline
 #define PLUMB_UNROLL
 #if defined(__SANITIZE_ADDRESS__)
 #define PLUMB_SIM_ASAN 1
