@@ -1,7 +1,8 @@
-/* Log-prob sums of sequences of tokens: in f64 and index order, so that a sequence's sum depends on
- * its tokens alone and log-ratios of equal policies are exactly 0. */
+/* Log-prob sums of sequences of tokens: in f64 and in an order that a sequence's own length fixes,
+ * so that its sum depends on its tokens alone and log-ratios of equal policies are exactly 0. Here
+ * the order is that of the tokens; kernels/gpu_sequence.h has the device's. */
 #pragma once
-#include <plumb/base.h>
+#include "kernels/scalar.h"
 
 struct plumb_sequences {
     const int32_t *offset;
@@ -13,18 +14,24 @@ struct plumb_sequence {
     int64_t tokens;
 };
 
+/* The log-ratio from both sums. A stored sum of the reference was rounded to f32: so is the
+ * policy's then, or else equal policies would differ by that rounding. */
+PLUMB_HD double plumb_sequence_ratio(double logp, double ref, bool stored)
+{
+    return (stored ? (double)(float)logp : logp) - ref;
+}
+
 static inline struct plumb_sequence plumb_sequence_f32(const struct plumb_sequences *s, int64_t r)
 {
-    const float *logp = s->logp, *ref = s->ref_logp, *sum = s->ref_sum;
-    struct plumb_sequence q = { .tokens = s->offset[r + 1] - s->offset[r] };
+    const float *logp = (const float *)s->logp, *ref = (const float *)s->ref_logp;
+    const float *sum = (const float *)s->ref_sum;
+    struct plumb_sequence q = { 0, 0, s->offset[r + 1] - s->offset[r] };
     double base = sum ? (double)sum[r] : 0;
     for (int32_t t = s->offset[r]; t < s->offset[r + 1]; t++) {
         q.logp += (double)logp[t];
         if (ref) base += (double)ref[t];
     }
-    /* The reference's sum was rounded to f32 when it was stored: so is the policy's, or else equal
-     * policies would differ by that rounding. */
-    q.ratio = (sum ? (double)(float)q.logp : q.logp) - base;
+    q.ratio = plumb_sequence_ratio(q.logp, base, sum != NULL);
     return q;
 }
 
@@ -32,8 +39,9 @@ static inline struct plumb_sequence plumb_sequence_f32(const struct plumb_sequen
 static inline struct plumb_sequence plumb_sequence_ref(const struct plumb_sequences *s, int64_t r,
                                                        enum plumb_dtype round)
 {
-    const double *logp = s->logp, *ref = s->ref_logp, *sum = s->ref_sum;
-    struct plumb_sequence q = { .tokens = s->offset[r + 1] - s->offset[r] };
+    const double *logp = (const double *)s->logp, *ref = (const double *)s->ref_logp;
+    const double *sum = (const double *)s->ref_sum;
+    struct plumb_sequence q = { 0, 0, s->offset[r + 1] - s->offset[r] };
     double base = sum ? sum[r] : 0;
     for (int32_t t = s->offset[r]; t < s->offset[r + 1]; t++) {
         q.logp = plumb_dtype_round(round, q.logp + logp[t]);

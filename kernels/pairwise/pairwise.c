@@ -2,6 +2,7 @@
 #define PLUMB_REAL_F64
 #include "kernels/pairwise/pairwise_eval.h"
 
+#include <plumb/backend.h>
 #include <plumb/pairwise.h>
 
 #include "kernels/formula.h"
@@ -29,7 +30,7 @@ static int check_term(const struct plumb_device *dev, const struct plumb_pairwis
     if (!isfinite(a->terms[k].weight))
         return plumb_fail(PLUMB_EINVAL, "pairwise: weight of loss \"%s\" is %g", name,
                           a->terms[k].weight);
-    const bool f32 = dev->kind == PLUMB_DEV_CPU;
+    const bool f32 = dev->kind != PLUMB_DEV_REF;
     const struct plumb_pair p = {
         .nw = 1,
         .nl = 1,
@@ -83,6 +84,7 @@ int plumb_pairwise(const struct plumb_device *dev, const struct plumb_pairwise *
 {
     PLUMB_TRY(check(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_pairwise_cpu, a);
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "pairwise", a, sizeof *a);
     plumb_pairwise_ref(a, dev->round);
     return PLUMB_OK;
 }

@@ -13,6 +13,8 @@ static const struct plumb_case cases[] = {
     { "three terms", { 6, 7, 9 }, { 0.3, 0.2 } },
     { "reference sums", { 6, 1 << PLUMB_PAIR_SIGMOID, 20, 1 }, { 0.1 } },
     { "no reference", { 6, 1 << PLUMB_PAIR_SIGMOID, 5, 2 }, { 2 } },
+    { "long sequences", { 3, 1 << PLUMB_PAIR_SIGMOID, 5000 }, { 0.02, 0.1 } },
+    { "many short sequences", { 150, 15, 3, 1 }, { 0.2, 0.1 } },
     { "no pairs", { 0, 1 << PLUMB_PAIR_SIGMOID, 5 }, { 0.1 } },
     { "4k pairs of 512 tokens", { 4096, 1, 512 }, { 0.1 }, .bench = true },
 };

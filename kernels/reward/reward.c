@@ -1,5 +1,6 @@
 /* Checks the arguments of the reward-model losses, knows their names and picks the code that
  * runs. */
+#include <plumb/backend.h>
 #include <plumb/reward.h>
 
 #include <math.h>
@@ -41,6 +42,7 @@ int plumb_reward(const struct plumb_device *dev, const struct plumb_reward *a)
 {
     PLUMB_TRY(check(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_reward_cpu, a);
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "reward", a, sizeof *a);
     plumb_reward_ref(a, dev->round);
     return PLUMB_OK;
 }

@@ -9,6 +9,7 @@ static const struct plumb_case cases[] = {
 #include <plumb/reward.def>
 #undef PLUMB_FORMULA
     { "plain", { 33, PLUMB_REWARD_BRADLEY_TERRY } },
+    { "several blocks, one pair over", { 1025, PLUMB_REWARD_BRADLEY_TERRY, 1 }, { 0.5 } },
     { "no pairs", { 0, PLUMB_REWARD_BRADLEY_TERRY } },
     { "1M pairs", { 1 << 20, PLUMB_REWARD_BRADLEY_TERRY, 1 }, { 0.01 }, .bench = true },
 };

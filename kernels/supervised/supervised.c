@@ -1,4 +1,5 @@
 /* Checks the arguments of the likelihood losses, knows their names and picks the code that runs. */
+#include <plumb/backend.h>
 #include <plumb/supervised.h>
 
 #include "kernels/formula.h"
@@ -34,6 +35,7 @@ int plumb_supervised(const struct plumb_device *dev, const struct plumb_supervis
 {
     PLUMB_TRY(check(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_supervised_cpu, a);
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "supervised", a, sizeof *a);
     plumb_supervised_ref(a, dev->round);
     return PLUMB_OK;
 }

@@ -9,6 +9,8 @@ static const struct plumb_case cases[] = {
 #include <plumb/supervised.def>
 #undef PLUMB_FORMULA
     { "all tokens, no weights", { 20, PLUMB_SUPERVISED_NLL } },
+    { "several blocks, no targets", { 2049, PLUMB_SUPERVISED_DFT, 0, 1 } },
+    { "several blocks, one token over", { 1025, PLUMB_SUPERVISED_NLL, 1 } },
     { "no tokens", { 0, PLUMB_SUPERVISED_NLL, 1, 1 } },
     { "1M tokens", { 1 << 20, PLUMB_SUPERVISED_NLL, 1 }, .bench = true },
 };

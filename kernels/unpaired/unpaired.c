@@ -1,4 +1,6 @@
 /* Checks the arguments of the unpaired losses, knows their names and picks the code that runs. */
+#include <plumb/backend.h>
+#include <plumb/device.h>
 #include <plumb/unpaired.h>
 
 #include <math.h>
@@ -46,7 +48,7 @@ static int check(const struct plumb_device *dev, const struct plumb_unpaired *a)
     PLUMB_TRY(plumb_check_runs(op, dev, a->offset, a->B));
     PLUMB_TRY(check_sequences(op, dev, &a->logp, &a->ref_logp, &a->ref_sum));
     if (a->B > 0 && !a->label) return plumb_fail(PLUMB_EINVAL, "unpaired: label is missing");
-    for (int64_t i = 0; i < a->B; i++)
+    for (int64_t i = 0; plumb_device_is_host(dev) && i < a->B; i++)
         if (a->label[i] != 0 && a->label[i] != 1)
             return plumb_fail(PLUMB_EINVAL, "unpaired: label[%lld]=%d, must be 0 or 1",
                               (long long)i, a->label[i]);
@@ -65,6 +67,7 @@ int plumb_unpaired(const struct plumb_device *dev, const struct plumb_unpaired *
 {
     PLUMB_TRY(check(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_unpaired_cpu, a);
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "unpaired", a, sizeof *a);
     plumb_unpaired_ref(a, dev->round);
     return PLUMB_OK;
 }
@@ -77,6 +80,7 @@ int plumb_kto_kl(const struct plumb_device *dev, const struct plumb_kto_kl *a)
     PLUMB_TRY(check_sequences("kto_kl", dev, &a->logp, &a->ref_logp, &a->ref_sum));
     PLUMB_TRY(plumb_check_tensor("kto_kl", dev, "kl", &a->kl, PLUMB_MASK_F32));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_kto_kl_cpu, a);
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "kto_kl", a, sizeof *a);
     plumb_kto_kl_ref(a, dev->round);
     return PLUMB_OK;
 }

@@ -1,33 +1,21 @@
 /* Native unpaired losses and KTO's reference point: sums in f64, formulas in f32, completions in
  * parallel. Compiled once per instruction set. */
-#include "kernels/unpaired/unpaired_eval.h"
-
-#include <plumb/unpaired.h>
-
 #include "kernels/op.h"
-#include "kernels/sequence.h"
+#include "kernels/unpaired/unpaired_shell.h"
 
 static void one_completion(const struct plumb_unpaired *a, int64_t i)
 {
     const struct plumb_sequences s = { a->offset, a->logp.data, a->ref_logp.data, a->ref_sum.data };
     const struct plumb_sequence q = plumb_sequence_f32(&s, i);
-    const struct plumb_completion p = {
-        .lp = plumb_saturate(q.logp),
-        .u = plumb_saturate(q.ratio),
-        .desirable = a->label[i] ? 1.0f : 0.0f,
-        .kl = a->kl.data ? *(const float *)a->kl.data : 0.0f,
-        .beta = (float)a->beta,
-        .desirable_weight = (float)a->desirable_weight,
-        .undesirable_weight = (float)a->undesirable_weight,
-    };
-    struct plumb_completion_grad g = { 0 };
-    ((float *)a->losses.data)[i] = plumb_finite(plumb_completion_eval((int)a->loss, &p, &g));
-    ((float *)a->logps.data)[i] = p.lp;
+    const struct plumb_completion_options o = plumb_completion_options(a);
+    const float kl = a->kl.data ? *(const float *)a->kl.data : 0.0f;
+    const struct plumb_completion_result r = plumb_completion_shell(&o, &q, a->label[i] == 1, kl);
+    ((float *)a->losses.data)[i] = r.loss;
+    ((float *)a->logps.data)[i] = plumb_saturate(q.logp);
     ((float *)a->rewards.data)[i] = plumb_saturate(a->beta * q.ratio);
     float *dlogp = a->dlogp.data;
-    const float up = plumb_saturate((double)plumb_finite(g.dlp) / a->divisor);
     for (int32_t t = a->offset[i]; dlogp && t < a->offset[i + 1]; t++)
-        dlogp[t] = up;
+        dlogp[t] = r.up;
 }
 
 int PLUMB_CPU_FN(plumb_unpaired_cpu)(const struct plumb_unpaired *a)

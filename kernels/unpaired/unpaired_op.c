@@ -11,6 +11,8 @@ static const struct plumb_case cases[] = {
 #undef PLUMB_FORMULA
     { "reference sums", { 6, PLUMB_UNPAIRED_KTO, 20, 1, 1 }, { 0.5, 1, 1 } },
     { "no reference, no kl", { 6, PLUMB_UNPAIRED_KTO, 5, 2 }, { 0.3, 1, 1 } },
+    { "long sequences", { 5, PLUMB_UNPAIRED_KTO, 4000, 0, 1 }, { 0.02, 1, 0.5 } },
+    { "many short sequences", { 203, PLUMB_UNPAIRED_KTO, 3, 1, 1 }, { 0.2, 1.25, 1 } },
     { "no sequences", { 0, PLUMB_UNPAIRED_KTO, 5, 0, 1 }, { 0.1, 1, 1 } },
     { "4k completions of 512 tokens", { 4096, 0, 512, 0, 1 }, { 0.1, 1, 1 }, .bench = true },
 };
@@ -19,6 +21,8 @@ static const struct plumb_case kl_cases[] = {
     { "per token", { 9, 0, 12, 0 } },
     { "reference sums", { 5, 0, 15, 1 } },
     { "no reference: below zero", { 3, 0, 4, 2 } },
+    { "long sequences", { 4, 0, 4000, 0 } },
+    { "many rows of one token", { 77, 0, 1, 1 } },
     { "no sequences", { 0, 0, 4, 0 } },
 };
 

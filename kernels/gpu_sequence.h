@@ -1,0 +1,184 @@
+/* What the device code of losses shares: arrays read and written by fours, sums over runs of tokens
+ * and values spread over them. A block owns PLUMB_RUNS neighbouring runs of a packed array, a warp
+ * sums one, and all of the block writes their tokens.
+ *   __shared__ struct plumb_runs s;
+ *   plumb_runs_sum(&s, &job.in);                  sequences in s.q; logps and rewards written
+ *   if (threadIdx.x < ...) s.up[...] = formula(s.q[...]);       by threads of the first warp
+ *   plumb_runs_fill(&s, dlogp);
+ * A run's sum is in f64 and in an order of the run's own indices wherever it lies in memory. All
+ * accesses are of 16 bytes and start at a sector, but for the ends of what a block owns. */
+#pragma once
+#include "kernels/gpu.h"
+#include "kernels/sequence.h"
+
+/* ---- elementwise ---- */
+
+/* Elements i .. i+3 of n: one access where p + i is aligned; 0 beyond the end. */
+template <class T> PLUMB_DEVICE plumb_vec<T> plumb_four_load(const T *p, int64_t i, int64_t n)
+{
+    if (i + 4 <= n && reinterpret_cast<uintptr_t>(p + i) % 16 == 0) return plumb_ldcs16(p + i);
+    plumb_vec<T> x;
+    PLUMB_UNROLL for (int k = 0; k < 4; k++) x.v[k] = i + k < n ? p[i + k] : 0;
+    return x;
+}
+
+template <class T>
+PLUMB_DEVICE void plumb_four_store(T *p, int64_t i, int64_t n, const plumb_vec<T> &x)
+{
+    if (i + 4 <= n && reinterpret_cast<uintptr_t>(p + i) % 16 == 0) {
+        plumb_st16(p + i, x);
+        return;
+    }
+    PLUMB_UNROLL for (int k = 0; k < 4; k++) if (i + k < n) p[i + k] = x.v[k];
+}
+
+/* ---- one run, by one warp ---- */
+
+/* Every lane gets the sum, the same bits. */
+PLUMB_DEVICE double plumb_warp_sum(double x)
+{
+    PLUMB_UNROLL for (int d = 16; d > 0; d /= 2) x += __shfl_xor_sync(0xffffffffu, x, d);
+    return x;
+}
+
+/* Tokens first .. first+tokens-1 of an array that holds tokens least .. most-1. */
+struct plumb_run {
+    int64_t first, tokens, least, most;
+};
+
+/* Bounds that lead out of the array make an empty run; its sum is NaN. */
+PLUMB_DEVICE struct plumb_run plumb_run_of(int64_t begin, int64_t end, int64_t least, int64_t most)
+{
+    const bool good = 0 <= least && least <= begin && begin <= end && end <= most;
+    return good ? plumb_run{ begin, end - begin, least, most } : plumb_run{ 0, -1, 0, 0 };
+}
+
+/* How many elements lie between p and the sector's border before it. */
+PLUMB_DEVICE int plumb_skew(const float *p)
+{
+    return (int)(reinterpret_cast<uintptr_t>(p) / sizeof *p % 8);
+}
+
+/* Adds elements i .. i+3 of a run of n to four sums. Neighbours in the array are read, not added:
+ * a whole vector is one access. */
+PLUMB_DEVICE void plumb_run_edge(const float *p, int64_t i, const struct plumb_run *run,
+                                 double sum[4])
+{
+    if (i >= run->tokens || i + 4 <= 0) return;
+    plumb_vec<float> x;
+    if (run->first + i >= run->least && run->first + i + 4 <= run->most)
+        x = plumb_ldcs16(p + i);
+    else
+        PLUMB_UNROLL for (int k = 0; k < 4; k++)
+            x.v[k] = i + k >= 0 && i + k < run->tokens ? p[i + k] : 0.0f;
+    PLUMB_UNROLL for (int k = 0; k < 4; k++) if (i + k >= 0 && i + k < run->tokens)
+        sum[k] += (double)x.v[k];
+}
+
+/* Sum of x over a run, in every lane; all lanes of a warp call it together. Element r of the run
+ * belongs to class r % 128. Lanes lie at sectors, so a lane's four sums are four classes, moved
+ * round by the skew; they are moved back before they are added up, which makes the order of all
+ * additions one of r alone. */
+PLUMB_DEVICE double plumb_run_sum(const float *x, const struct plumb_run *run)
+{
+    if (run->tokens <= 0) return run->tokens < 0 ? (double)NAN : 0.0;
+    const int lane = (int)(threadIdx.x % 32);
+    const float *p = x + run->first;
+    const int skew = plumb_skew(p);
+    double sum[4] = { 0, 0, 0, 0 };
+    int64_t i = 4 * lane - skew;
+    plumb_run_edge(p, i, run, sum);
+    for (i += 128; i + 4 <= run->tokens; i += 128) {
+        const plumb_vec<float> v = plumb_ldcs16(p + i);
+        PLUMB_UNROLL for (int k = 0; k < 4; k++) sum[k] += (double)v.v[k];
+    }
+    plumb_run_edge(p, i, run, sum);
+    double total = 0;
+    PLUMB_UNROLL for (int k = 0; k < 4; k++)
+    {
+        const int from = (k + skew) % 4;
+        const double slot = from < 2 ? from < 1 ? sum[0] : sum[1] : from < 3 ? sum[2] : sum[3];
+        total += __shfl_sync(0xffffffffu, slot, (lane + (k + skew) / 4) % 32);
+    }
+    return plumb_warp_sum(total);
+}
+
+/* ---- neighbouring runs, by one block ---- */
+
+enum { PLUMB_RUNS = 8, PLUMB_RUNS_BLOCK = 32 * PLUMB_RUNS };
+
+struct plumb_run_sums {    /* the part of a job that all losses on sequences have */
+    int64_t R;             /* runs in all */
+    const int32_t *offset; /* (R+1) */
+    const float *logp, *ref_logp, *ref_sum; /* the last two may be NULL */
+    float *logps, *rewards;                 /* (R) */
+    double beta;
+};
+
+struct plumb_runs { /* in shared memory */
+    int32_t bound[PLUMB_RUNS + 1], least, most;
+    struct plumb_sequence q[PLUMB_RUNS];
+    float up[PLUMB_RUNS]; /* the value that fills a run */
+};
+
+/* The first of the block's runs; those past the last of all are empty. */
+PLUMB_DEVICE int64_t plumb_runs_first() { return (int64_t)blockIdx.x * PLUMB_RUNS; }
+
+PLUMB_DEVICE void plumb_runs_bounds(struct plumb_runs *s, const struct plumb_run_sums *a)
+{
+    const int t = (int)threadIdx.x;
+    const int64_t r = plumb_runs_first() + t;
+    if (t <= PLUMB_RUNS) s->bound[t] = a->offset[r < a->R ? r : a->R];
+    if (t < PLUMB_RUNS) s->up[t] = 0;
+    if (t == PLUMB_RUNS + 1) s->least = a->offset[0];
+    if (t == PLUMB_RUNS + 2) s->most = a->offset[a->R];
+    __syncthreads();
+}
+
+/* s->q in the first warp; logps and rewards in memory. */
+PLUMB_DEVICE void plumb_runs_sum(struct plumb_runs *s, const struct plumb_run_sums *a)
+{
+    plumb_runs_bounds(s, a);
+    const int t = (int)threadIdx.x, warp = t / 32;
+    const struct plumb_run run = plumb_run_of(s->bound[warp], s->bound[warp + 1], s->least,
+                                              s->most);
+    const double logp = plumb_run_sum(a->logp, &run);
+    const double ref = a->ref_logp ? plumb_run_sum(a->ref_logp, &run) : 0.0;
+    if (t % 32 == 0) s->q[warp] = plumb_sequence{ logp, ref, run.tokens };
+    __syncthreads();
+    const int64_t r = plumb_runs_first() + t;
+    if (t < PLUMB_RUNS && r < a->R) {
+        const double base = a->ref_sum ? (double)a->ref_sum[r] : s->q[t].ratio;
+        const double ratio = plumb_sequence_ratio(s->q[t].logp, base, a->ref_sum != NULL);
+        s->q[t].ratio = ratio;
+        a->logps[r] = plumb_saturate(s->q[t].logp);
+        a->rewards[r] = plumb_saturate(a->beta * ratio);
+    }
+    if (warp == 0) __syncwarp();
+}
+
+/* y = s->up over the tokens of the block's runs; y NULL: nothing. */
+PLUMB_DEVICE void plumb_runs_fill(const struct plumb_runs *s, float *y)
+{
+    __syncthreads();
+    if (!y) return;
+    const int64_t least = s->least > 0 ? s->least : 0;
+    const int64_t begin = s->bound[0] > least ? s->bound[0] : least;
+    const int64_t end = s->bound[PLUMB_RUNS] < s->most ? s->bound[PLUMB_RUNS] : s->most;
+    const int64_t n = end - begin;
+    float *p = y + begin;
+    int r = 0;
+    for (int64_t i = 4 * (int)threadIdx.x - plumb_skew(p); i < n; i += 4 * PLUMB_RUNS_BLOCK) {
+        plumb_vec<float> x;
+        PLUMB_UNROLL for (int k = 0; k < 4; k++)
+        {
+            while (r < PLUMB_RUNS - 1 && begin + i + k >= s->bound[r + 1])
+                r++;
+            x.v[k] = s->up[r];
+        }
+        if (i >= 0 && i + 4 <= n)
+            plumb_st16(p + i, x);
+        else
+            PLUMB_UNROLL for (int k = 0; k < 4; k++) if (i + k >= 0 && i + k < n) p[i + k] = x.v[k];
+    }
+}
