@@ -100,8 +100,8 @@ void access(const void *p, size_t n, int kind, const void *pc);       /* one cou
 void copy_async(void *dst, const void *src, size_t n, size_t zero, const char *f, int l);
 void copy_commit();
 void copy_wait(int keep);
-cudaError_t launch(const char *name, dim3 grid, dim3 block, size_t shared, cudaStream_t stream,
-                   void (*body)(void *), void (*release)(void *), void *arg);
+cudaError_t launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared,
+                   cudaStream_t stream, void (*body)(void *), void (*release)(void *), void *arg);
 int errors();
 extern bool races_across_blocks; /* look for races between blocks too (true) */
 void forgive();                  /* sets the error count back to 0 (tests of the checker) */
@@ -126,7 +126,8 @@ inline cudaError_t plumb_launch(const char *name, void (*kernel)(P...), dim3 gri
 {
     typedef plumb_sim::Call<P...> C;
     C *c = new C{ kernel, std::tuple<P...>(static_cast<P>(std::forward<A>(a))...) };
-    return plumb_sim::launch(name, grid, block, shared_bytes, stream, C::run, C::release, c);
+    return plumb_sim::launch(name, reinterpret_cast<const void *>(kernel), grid, block,
+                             shared_bytes, stream, C::run, C::release, c);
 }
 
 #define threadIdx (plumb_sim::cur->tid)

@@ -77,6 +77,15 @@ void dev_free(void *p)
         bad("cudaFree of %p, which is not allocated", p);
         return;
     }
+    const size_t page = 4096, from = ((size_t)i->first + page - 1) / page * page;
+    const size_t to = ((size_t)i->first + i->second) / page * page;
+    if (to > from) { /* the address stays dead, the memory goes back */
+        madvise((void *)from, to - from, MADV_DONTNEED);
+        const size_t cells = ((size_t)(arena_cell + (from - (size_t)arena)) + page - 1) / page *
+                             page;
+        const size_t end = (size_t)(arena_cell + (to - (size_t)arena)) / page * page;
+        madvise((void *)cells, end - cells, MADV_DONTNEED);
+    }
     dead[i->first] = i->second;
     live.erase(i);
 }
@@ -106,6 +115,7 @@ bool dev_span(const char *what, const void *p, size_t n, bool write)
         bad("%s: %zu bytes at %p reach %s", what, n, p, o);
         return false;
     }
+    if (!check_on) return true;
     Cell *c = arena_cell + ((char *)p - arena);
     size_t unset = 0;
     for (size_t i = 0; i < n; i++) {
@@ -126,7 +136,7 @@ cudaError_t dev_copy(void *d, const void *s, size_t n, int kind)
                       (kind == cudaMemcpyDefault && in_arena(s));
     if (from && !dev_span("cudaMemcpy from device", s, n, false)) return cudaErrorInvalidValue;
     if (to && !dev_span("cudaMemcpy to device", d, n, true)) return cudaErrorInvalidValue;
-    if (to && from)
+    if (to && from && check_on)
         for (size_t i = 0; i < n; i++)
             arena_cell[(char *)d - arena + i].init = arena_cell[(char *)s - arena + i].init;
     memmove(d, s, n);
@@ -155,21 +165,37 @@ void check_block(unsigned id, size_t n)
     memset((void *)static_cell, 0, static_n * sizeof(Cell));
     memset(__start_plumb_shared, 0xff, static_n);
 }
-void check_where(const void *pc, char *out, size_t n) /* file:line of an instruction */
+/* What addr2line says of an address of this program, line by line; NULL if there is none. */
+static FILE *ask_addr2line(const char *options, size_t address)
 {
     char cmd[400], exe[200] = "";
-    snprintf(out, n, "pc %p", pc);
-    if (readlink("/proc/self/exe", exe, sizeof exe - 1) < 0) return;
+    if (readlink("/proc/self/exe", exe, sizeof exe - 1) < 0) return nullptr;
     const size_t base = (size_t)__executable_start > 0x10000000 ? (size_t)__executable_start : 0;
-    snprintf(cmd, sizeof cmd, "addr2line -s -i -e %s 0x%zx 2>/dev/null", exe,
-             (size_t)pc - 1 - base);
-    FILE *f = popen(cmd, "r");
-    if (!f) return;
+    snprintf(cmd, sizeof cmd, "addr2line %s -e %s 0x%zx 2>/dev/null", options, exe, address - base);
+    return popen(cmd, "r");
+}
+void check_where(const void *pc, char *out, size_t n) /* file:line of an instruction */
+{
     char line[300];
+    snprintf(out, n, "pc %p", pc);
+    FILE *f = ask_addr2line("-s -i", (size_t)pc - 1);
+    if (!f) return;
     while (fgets(line, sizeof line, f)) { /* innermost first; the wrappers are of no interest */
         line[strcspn(line, "\n(")] = 0;
         snprintf(out, n, "%s", line);
         if (strncmp(line, "sim", 3) && strncmp(line, "gpu", 3)) break;
+    }
+    pclose(f);
+}
+void check_name(const void *function, char *out, size_t n) /* without types and arguments */
+{
+    char line[300];
+    FILE *f = ask_addr2line("-f -C", (size_t)function);
+    if (!f) return;
+    if (fgets(line, sizeof line, f) && line[0] != '?') {
+        line[strcspn(line, "\n(")] = 0;
+        const char *name = strncmp(line, "void ", 5) ? line : line + 5;
+        snprintf(out, n, "%s", name);
     }
     pclose(f);
 }
@@ -255,16 +281,11 @@ static void check_byte(Cell *c, const Thread *t, const void *p, size_t n, bool w
         if (c->rclk < t->wclk) c->rclk = t->wclk;
     }
 }
-void access(const void *p, size_t n, int kind, const void *pc)
+static void check_access(Thread *t, const void *p, size_t n, int kind, const void *pc)
 {
-    Thread *t = cur;
     const char *a = (const char *)p, *wrong;
     const bool w = kind != READ && kind != READ_BYTES;
     bool shared;
-    if (!t) {
-        if (in_arena(p)) report("host code touches device memory", p, n, w, pc, nullptr, false);
-        return;
-    }
     for (int i = 0; i < 4; i++)
         if (a >= own0[i] && a < own1[i]) return;
     Cell *c = cell_of(a, n, &shared, &wrong);
@@ -276,12 +297,21 @@ void access(const void *p, size_t n, int kind, const void *pc)
     if (kind < READ_BYTES && (n & (n - 1)) == 0 && (uintptr_t)p % n)
         report("misaligned access", p, n, w, pc, nullptr, false);
     if (count_on) count_access(t, p, n, kind, shared, pc);
-    if (check_on)
-        for (size_t i = 0; i < n; i++)
-            check_byte(c + i, t, p, n, w, kind == ATOMIC, shared, pc);
-    else if (w)
-        for (size_t i = 0; i < n; i++)
-            c[i].init = 1;
+    if (!check_on) return;
+    for (size_t i = 0; i < n; i++)
+        check_byte(c + i, t, p, n, w, kind == ATOMIC, shared, pc);
+}
+void access(const void *p, size_t n, int kind, const void *pc)
+{
+    static bool inside; /* the checker may share instrumented templates with the kernels */
+    const bool w = kind != READ && kind != READ_BYTES;
+    if (inside) return;
+    if (cur) {
+        inside = true;
+        check_access(cur, p, n, kind, pc);
+        inside = false;
+    } else if (in_arena(p))
+        report("host code touches device memory", p, n, w, pc, nullptr, false);
 }
 } // namespace plumb_sim
 #endif

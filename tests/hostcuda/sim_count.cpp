@@ -40,27 +40,43 @@ struct Site { /* one instruction of the program */
     uint64_t requests, bytes, sectors, waves, ideal;
 };
 struct Seen {
-    uint32_t launch, block;
+    uint32_t launch, block, blocks;
 }; /* one 32-byte sector, for reads and for writes */
 
 bool count_on = env("PLUMB_SIM_COUNT", 0) != 0;
 static std::vector<Site> sites;
 static std::unordered_map<const void *, unsigned> site_no;
 static std::map<std::string, plumb_sim_counts> kernels;
-static plumb_sim_counts now, last;
+static plumb_sim_counts now, last, sum;
 static std::string name;
 static Seen *seen[2];
-static uint32_t launch_no, block_no;
+static std::vector<size_t> touched[2]; /* sectors of this launch */
+static uint32_t launch_no, block_no, first_block;
 static double next_min;
 static const size_t SECTORS = ((size_t)4 << 30) / 32;
 
-void count_launch(const char *kernel, dim3, dim3)
+static const std::string &name_of(const char *text, const void *kernel)
+{
+    static std::unordered_map<const void *, std::string> names;
+    std::string &known = names[kernel];
+    if (known.empty()) {
+        char found[200];
+        snprintf(found, sizeof found, "%s", text);
+        check_name(kernel, found, sizeof found);
+        known = found;
+    }
+    return known;
+}
+void count_launch(const char *text, const void *kernel)
 {
     for (Seen *&s : seen)
         if (!s)
             s = (Seen *)mmap(nullptr, SECTORS * sizeof(Seen), PROT_READ | PROT_WRITE,
                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    name = kernel, now = plumb_sim_counts(), now.launches = 1, launch_no++;
+    name = name_of(text, kernel), now = plumb_sim_counts(), now.launches = 1, launch_no++;
+    first_block = block_no + 1;
+    for (std::vector<size_t> &t : touched)
+        t.clear();
     now.min_bytes = next_min, next_min = 0;
     site_no.clear();
 }
@@ -144,8 +160,11 @@ static void global_sectors(const Group &g, unsigned size, Site &s)
     now.requests++, s.bytes += bytes, s.sectors += sec.size();
     for (size_t x : sec) {
         Seen &v = seen[store][x];
-        if (v.launch != launch_no) v.launch = launch_no, v.block = 0, now.grid_sectors++;
-        if (v.block != block_no) v.block = block_no, now.block_sectors++;
+        if (v.launch != launch_no) {
+            v = Seen{ launch_no, 0, 0 };
+            touched[store].push_back(x);
+        }
+        if (v.block != block_no) v.block = block_no, v.blocks++;
     }
 }
 void count_flush(Warp *w)
@@ -173,13 +192,28 @@ static void add(plumb_sim_counts *to, const plumb_sim_counts &c)
     to->launches += c.launches, to->load_bytes += c.load_bytes, to->store_bytes += c.store_bytes;
     to->load_sectors += c.load_sectors, to->store_sectors += c.store_sectors;
     to->block_sectors += c.block_sectors, to->grid_sectors += c.grid_sectors;
+    to->row_sectors += c.row_sectors;
     to->requests += c.requests, to->atomics += c.atomics;
     to->shared_waves += c.shared_waves, to->shared_ideal += c.shared_ideal;
     to->barriers += c.barriers, to->min_bytes += c.min_bytes;
 }
+/* Operands that all rows share (weights, tables) are read by every block, from a cache. */
+static void sum_sectors()
+{
+    const uint32_t blocks = block_no - first_block + 1;
+    for (int store = 0; store < 2; store++)
+        for (size_t x : touched[store]) {
+            const uint32_t n = seen[store][x].blocks;
+            now.grid_sectors++;
+            now.block_sectors += n;
+            now.row_sectors += n > 2 && 2 * (uint64_t)n >= blocks ? 1 : n;
+        }
+}
 void count_end()
 {
+    sum_sectors();
     last = now;
+    add(&sum, now);
     add(&kernels[name], now);
 }
 static struct Report {
@@ -190,9 +224,13 @@ static struct Report {
 } at_exit;
 } // namespace plumb_sim
 using namespace plumb_sim;
+int plumb_sim_faults(void) { return errors(); }
+bool plumb_sim_counting(void) { return count_on; }
 void plumb_sim_count(int on) { count_on = on != 0; }
 void plumb_sim_count_min(double bytes) { next_min = bytes; }
 struct plumb_sim_counts plumb_sim_count_last(void) { return last; }
+void plumb_sim_count_begin(void) { sum = plumb_sim_counts(); }
+struct plumb_sim_counts plumb_sim_count_sum(void) { return sum; }
 double plumb_sim_count_ratio(const struct plumb_sim_counts *c)
 {
     const double least = c->min_bytes > 0 ? c->min_bytes : 32.0 * (double)c->grid_sectors;

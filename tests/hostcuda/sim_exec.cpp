@@ -26,7 +26,7 @@ unsigned env(const char *name, unsigned otherwise)
 
 void bad(const char *fmt, ...)
 {
-    if (nerr++ >= 10) return;
+    if (nerr++ >= 40) return;
     std::lock_guard<std::mutex> g(err_mu);
     va_list ap;
     va_start(ap, fmt);
@@ -140,8 +140,8 @@ static std::vector<unsigned> block_order(unsigned long count, unsigned order, un
     return blocks;
 }
 
-static void run_grid(const char *name, dim3 g, dim3 bd, size_t shared, void (*body)(void *),
-                     void *arg)
+static void run_grid(const char *name, const void *kernel, dim3 g, dim3 bd, size_t shared,
+                     void (*body)(void *), void *arg)
 {
     static const unsigned order = env("PLUMB_SIM_ORDER", 0); /* 0 up, 1 down, 2 shuffled */
     static const unsigned seed = env("PLUMB_SIM_SEED", 1);
@@ -151,7 +151,7 @@ static void run_grid(const char *name, dim3 g, dim3 bd, size_t shared, void (*bo
     const int before = nerr;
     check_launch();
     check_own(3, &cur, sizeof cur);
-    if (count_on) count_launch(name, g, bd);
+    if (count_on) count_launch(name, kernel);
     std::atomic<bool> failed{ false };
     parallel(nb, [&](unsigned long i) {
         static thread_local Block b;
@@ -165,8 +165,8 @@ static void run_grid(const char *name, dim3 g, dim3 bd, size_t shared, void (*bo
     if (failed || nerr > before) set_error(cudaErrorLaunchFailure);
 }
 
-cudaError_t launch(const char *name, dim3 g, dim3 bd, size_t shared, cudaStream_t stream,
-                   void (*body)(void *), void (*release)(void *), void *arg)
+cudaError_t launch(const char *name, const void *kernel, dim3 g, dim3 bd, size_t shared,
+                   cudaStream_t stream, void (*body)(void *), void (*release)(void *), void *arg)
 {
     const unsigned n = bd.x * bd.y * bd.z;
     const std::shared_ptr<void> kept(arg, release); /* a graph may run it more than once */
@@ -176,7 +176,7 @@ cudaError_t launch(const char *name, dim3 g, dim3 bd, size_t shared, cudaStream_
             bd.x, bd.y, bd.z, shared);
         return set_error(cudaErrorInvalidConfiguration);
     }
-    enqueue(stream, [=] { run_grid(name, g, bd, shared, body, kept.get()); });
+    enqueue(stream, [=] { run_grid(name, kernel, g, bd, shared, body, kept.get()); });
     return cudaSuccess;
 }
 } // namespace plumb_sim

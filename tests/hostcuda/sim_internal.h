@@ -74,11 +74,12 @@ void check_block(unsigned id, size_t shared_bytes);
 void check_own(int i, void *p, size_t n); /* the executor's own memory: not a kernel's business */
 void check_pending(void *p, size_t n);    /* cp.async: the bytes are undefined until the wait */
 void check_where(const void *pc, char *out, size_t n);
+void check_name(const void *function, char *out, size_t n); /* leaves `out` when unknown */
 extern bool check_on;
 
 /* sim_count.cpp */
 extern bool count_on;
-void count_launch(const char *name, dim3 grid, dim3 block);
+void count_launch(const char *name, const void *kernel);
 void count_block();
 void count_access(const Thread *t, const void *p, size_t n, int kind, bool shared, const void *pc);
 void count_flush(Warp *w); /* the lanes of w are in step here */

@@ -10,6 +10,7 @@ void check_block(unsigned, size_t) {}
 void check_own(int, void *, size_t) {}
 void check_pending(void *, size_t) {}
 void check_where(const void *, char *out, size_t n) { snprintf(out, n, "?"); }
+void check_name(const void *, char *, size_t) {}
 char *check_shared() { return nullptr; }
 size_t arena_offset(const void *) { return 0; }
 void access(const void *p, size_t n, int kind, const void *)

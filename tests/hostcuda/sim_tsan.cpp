@@ -58,8 +58,8 @@ void *__tsan_memset(void *d, int v, unsigned long n)
         return __atomic_compare_exchange_n(p, c, v, 0, 5, 5);                                      \
     }
 ATOMICS(8, uint8_t)
-ATOMICS(16, uint16_t) ATOMICS(32, uint32_t)
-    ATOMICS(64, uint64_t) void __tsan_atomic_thread_fence(int)
+ATOMICS(16, uint16_t)
+ATOMICS(32, uint32_t) ATOMICS(64, uint64_t) void __tsan_atomic_thread_fence(int)
 {
     __atomic_thread_fence(5);
 }

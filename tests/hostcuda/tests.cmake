@@ -42,3 +42,15 @@ add_test(NAME sim_planted_bugs
         -DSANITIZED=$<TARGET_FILE:planted_bugs_sanitized> -DCHECKING=${planted_bugs_checking}
         -P ${CMAKE_CURRENT_SOURCE_DIR}/planted_bugs.cmake)
 set_tests_properties(sim_planted_bugs PROPERTIES TIMEOUT 600)
+
+# Every op's cases in the checking build: the backend linked in, C code as in the rest of the tree.
+if(sim_can_check)
+    check_objects(check_kernels kernel "-DPLUMB_BACKEND_LINKED;-DPLUMB_BACKEND_NAME=\"cuda-sim\""
+        ${gpu_sources})
+    check_program(gpu_check gpu_check.c ${check_kernels} ${check_sim})
+    target_include_directories(gpu_check PRIVATE ${CMAKE_SOURCE_DIR})
+    target_link_libraries(gpu_check PRIVATE plumb_engine)
+    set(ready glu pairwise unpaired kto_kl supervised reward)
+    sim_test(sim_gpu_check "gpu_check;${ready}" "")
+    sim_test(sim_gpu_count "gpu_check;${ready}" "PLUMB_SIM_COUNT=1;PLUMB_SIM_RACES=0")
+endif()

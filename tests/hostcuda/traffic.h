@@ -1,0 +1,26 @@
+/* How much memory traffic an op may have in the counting run. The rule for all: at most 1.05 times
+ * the least bytes of its table (what all rows share counted once), at least 98 % of the moved bytes
+ * used, no bank conflicts. What misses it stands here with its reason. */
+#pragma once
+#include <plumb/base.h>
+#include <string.h>
+
+struct traffic_limit {
+    const char *op;
+    bool backward;
+    double block, used, shared; /* at most, at least (percent), at most */
+    const char *why;            /* NULL: the rule */
+};
+
+static inline const struct traffic_limit *traffic_limit_of(const char *op, bool backward)
+{
+    static const struct traffic_limit rule = { NULL, false, 1.05, 98, 1.0, NULL };
+    static const struct traffic_limit exceptions[] = {
+        { "pairwise", false, 1.05, 97, 1.0, "scalars of a pair: 4 bytes of a sector" },
+        { "unpaired", false, 1.05, 97, 1.0, "scalars of a completion: 4 bytes of a sector" },
+    };
+    for (size_t i = 0; i < sizeof exceptions / sizeof *exceptions; i++)
+        if (exceptions[i].backward == backward && !strcmp(exceptions[i].op, op))
+            return &exceptions[i];
+    return &rule;
+}
