@@ -109,11 +109,19 @@ struct plumb_gpu_entry {
     struct plumb_gpu_entry *next;
 };
 bool plumb_gpu_register(struct plumb_gpu_entry *e);
+typedef int64_t plumb_gpu_call(const struct plumb_device *dev, const void *args);
+/* Runs an entry; with PLUMB_CUDA_GRAPH=1 as a captured graph, which an op that allocates or waits
+ * cannot become. */
+int64_t plumb_gpu_run(const struct plumb_device *dev, const void *args, plumb_gpu_call *call);
 
 #define PLUMB_GPU_ENTRY_(entry, args)                                                              \
-    static int64_t entry##_run(const struct plumb_device *dev, const void *a)                      \
+    static int64_t entry##_call(const struct plumb_device *dev, const void *a)                     \
     {                                                                                              \
         return (int64_t)entry(dev, static_cast<const struct args *>(a));                           \
+    }                                                                                              \
+    static int64_t entry##_run(const struct plumb_device *dev, const void *a)                      \
+    {                                                                                              \
+        return plumb_gpu_run(dev, a, entry##_call);                                                \
     }                                                                                              \
     static struct plumb_gpu_entry entry##_row = { { #entry, sizeof(struct args), entry##_run },    \
                                                   NULL };                                          \

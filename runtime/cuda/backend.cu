@@ -24,6 +24,30 @@ bool plumb_gpu_register(struct plumb_gpu_entry *e)
 
 static int status(cudaError_t e, const char *what) { return plumb_gpu_status(e, what); }
 
+static int64_t run_captured(const struct plumb_device *dev, const void *args, plumb_gpu_call *call)
+{
+    const cudaStream_t stream = plumb_gpu_stream(dev);
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t exec = NULL;
+    PLUMB_TRY(status(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture"));
+    const int64_t rc = call(dev, args);
+    const cudaError_t ended = cudaStreamEndCapture(stream, &graph);
+    if (rc < 0) return rc;
+    PLUMB_TRY(status(ended, "an op in a captured stream"));
+    PLUMB_TRY(status(cudaGraphInstantiate(&exec, graph, 0), "a graph of an op"));
+    const cudaError_t launched = cudaGraphLaunch(exec, stream);
+    cudaGraphExecDestroy(exec);
+    cudaGraphDestroy(graph);
+    PLUMB_TRY(status(launched, "the graph of an op"));
+    return rc;
+}
+
+int64_t plumb_gpu_run(const struct plumb_device *dev, const void *args, plumb_gpu_call *call)
+{
+    static const bool graphs = getenv("PLUMB_CUDA_GRAPH") != NULL;
+    return graphs ? run_captured(dev, args, call) : call(dev, args);
+}
+
 static int count_devices(int *devices)
 {
     *devices = 0;

@@ -145,6 +145,7 @@ size_t cublasLtGetVersion() { return CUDART_VERSION; }
 
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *h)
 {
+    if (not_while_capturing("cublasLtCreate")) return CUBLAS_STATUS_ALLOC_FAILED;
     return *h = (cublasLtHandle_t) new int(0), CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t h)

@@ -14,6 +14,20 @@ sim_test(sim_demo_shuffled sim_demo_test "PLUMB_SIM_ORDER=2;PLUMB_SIM_SEED=3")
 sim_test(sim_api sim_api_test "")
 sim_test(sim_api_lazy sim_api_test PLUMB_SIM_LAZY=1)
 
+# Every op on cuda-sim against its oracle: the three orders, work put off, ops as captured graphs.
+set(ready glu pairwise unpaired kto_kl supervised reward) # ops with CUDA code
+list(JOIN ready "," ready_list)
+function(sim_ops_test name)
+    add_test(NAME ${name} COMMAND ops_test --jobs 1 --filter "ops/every*")
+    set_tests_properties(${name} PROPERTIES TIMEOUT 300 FAIL_REGULAR_EXPRESSION "Tested: 0 "
+        ENVIRONMENT "PLUMB_TEST_DEVICE=cuda-sim;PLUMB_TEST_OP=${ready_list};${ARGN}")
+endfunction()
+sim_ops_test(ops_test_sim)
+sim_ops_test(ops_test_sim_descending PLUMB_SIM_ORDER=1)
+sim_ops_test(ops_test_sim_shuffled PLUMB_SIM_ORDER=2 PLUMB_SIM_SEED=3)
+sim_ops_test(ops_test_sim_lazy PLUMB_SIM_LAZY=1)
+sim_ops_test(ops_test_sim_graph PLUMB_CUDA_GRAPH=1)
+
 # A sanitised tree has the sanitised build of everything above; the rest needs a plain one.
 if(CMAKE_CXX_FLAGS MATCHES "sanitize")
     return()
@@ -50,7 +64,6 @@ if(sim_can_check)
     check_program(gpu_check gpu_check.c ${check_kernels} ${check_sim})
     target_include_directories(gpu_check PRIVATE ${CMAKE_SOURCE_DIR})
     target_link_libraries(gpu_check PRIVATE plumb_engine)
-    set(ready glu pairwise unpaired kto_kl supervised reward)
     sim_test(sim_gpu_check "gpu_check;${ready}" "")
     sim_test(sim_gpu_count "gpu_check;${ready}" "PLUMB_SIM_COUNT=1;PLUMB_SIM_RACES=0")
 endif()
