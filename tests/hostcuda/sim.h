@@ -75,9 +75,7 @@ struct Thread { /* one CUDA thread = one fiber */
     Copy *copy_head, *copy_tail;
     int copy_groups;
 };
-/* The running CUDA thread; NULL in host code. Initial-exec: kernels read it all the time, also when
- * they lie in a plugin. */
-extern __thread Thread *cur __attribute__((tls_model("initial-exec")));
+extern __thread Thread *cur; /* the running CUDA thread; NULL in host code */
 struct Coll { /* a warp collective, keyed by its mask */
     unsigned mask, arrived, got[2];
     int op;

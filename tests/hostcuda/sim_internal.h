@@ -37,8 +37,8 @@ struct Block {
     size_t main_size;
     bool failed;
 };
-extern __thread Block *blk __attribute__((tls_model("initial-exec")));
-extern __thread const char *kernel_name __attribute__((tls_model("initial-exec")));
+extern __thread Block *blk;
+extern __thread const char *kernel_name;
 const size_t STACK = 128 << 10;
 void fiber_prepare(Thread &t);
 void fiber_start(Block &b); /* runs the block; returns when no thread can go on */
