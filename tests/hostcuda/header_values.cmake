@@ -1,4 +1,5 @@
-# Whether two programs print the same: cmake -DOURS=<program> -DTHEIRS=<program> -P header_values.cmake
+# Whether two programs print the same.
+#   cmake -DOURS=<program> -DTHEIRS=<program> -P header_values.cmake
 cmake_minimum_required(VERSION 3.25)
 foreach(which OURS THEIRS)
     execute_process(COMMAND ${${which}} OUTPUT_VARIABLE ${which} COMMAND_ERROR_IS_FATAL ANY)

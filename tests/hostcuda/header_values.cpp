@@ -88,6 +88,10 @@ static void print_cublas()
     PRINT(CUBLASLT_EPILOGUE_RELU_BIAS);
     PRINT(CUBLASLT_EPILOGUE_GELU);
     PRINT(CUBLASLT_EPILOGUE_GELU_BIAS);
+}
+
+static void print_attributes()
+{
     PRINT(CUBLASLT_MATRIX_LAYOUT_TYPE);
     PRINT(CUBLASLT_MATRIX_LAYOUT_ORDER);
     PRINT(CUBLASLT_MATRIX_LAYOUT_ROWS);
@@ -147,6 +151,7 @@ int main()
 {
     print_runtime();
     print_cublas();
+    print_attributes();
     print_types();
     return 0;
 }
