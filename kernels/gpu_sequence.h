@@ -64,7 +64,7 @@ PLUMB_DEVICE int plumb_skew(const float *p)
 PLUMB_DEVICE void plumb_run_edge(const float *p, int64_t i, const struct plumb_run *run,
                                  double sum[4])
 {
-    if (i >= run->tokens || i + 4 <= 0) return;
+    if (i >= run->tokens) return;
     plumb_vec<float> x;
     if (run->first + i >= run->least && run->first + i + 4 <= run->most)
         x = plumb_ldcs16(p + i);
@@ -86,13 +86,14 @@ PLUMB_DEVICE double plumb_run_sum(const float *x, const struct plumb_run *run)
     const float *p = x + run->first;
     const int skew = plumb_skew(p);
     double sum[4] = { 0, 0, 0, 0 };
-    int64_t i = 4 * lane - skew;
-    plumb_run_edge(p, i, run, sum);
-    for (i += 128; i + 4 <= run->tokens; i += 128) {
-        const plumb_vec<float> v = plumb_ldcs16(p + i);
+    plumb_run_edge(p, 4 * lane - skew, run, sum);
+    int64_t row = 128 - skew;
+#pragma unroll 4
+    for (; row + 128 <= run->tokens; row += 128) {
+        const plumb_vec<float> v = plumb_ldcs16(p + row + 4 * lane);
         PLUMB_UNROLL for (int k = 0; k < 4; k++) sum[k] += (double)v.v[k];
     }
-    plumb_run_edge(p, i, run, sum);
+    plumb_run_edge(p, row + 4 * lane, run, sum);
     double total = 0;
     PLUMB_UNROLL for (int k = 0; k < 4; k++)
     {
@@ -106,6 +107,7 @@ PLUMB_DEVICE double plumb_run_sum(const float *x, const struct plumb_run *run)
 /* ---- neighbouring runs, by one block ---- */
 
 enum { PLUMB_RUNS = 8, PLUMB_RUNS_BLOCK = 32 * PLUMB_RUNS };
+enum { PLUMB_RUNS_LEAST = PLUMB_RUNS + 1, PLUMB_RUNS_MOST, PLUMB_RUNS_BOUNDS };
 
 struct plumb_run_sums {    /* the part of a job that all losses on sequences have */
     int64_t R;             /* runs in all */
@@ -115,8 +117,8 @@ struct plumb_run_sums {    /* the part of a job that all losses on sequences hav
     double beta;
 };
 
-struct plumb_runs { /* in shared memory */
-    int32_t bound[PLUMB_RUNS + 1], least, most;
+struct plumb_runs {                   /* in shared memory */
+    int32_t bound[PLUMB_RUNS_BOUNDS]; /* of the runs, then of the array */
     struct plumb_sequence q[PLUMB_RUNS];
     float up[PLUMB_RUNS]; /* the value that fills a run */
 };
@@ -127,11 +129,9 @@ PLUMB_DEVICE int64_t plumb_runs_first() { return (int64_t)blockIdx.x * PLUMB_RUN
 PLUMB_DEVICE void plumb_runs_bounds(struct plumb_runs *s, const struct plumb_run_sums *a)
 {
     const int t = (int)threadIdx.x;
-    const int64_t r = plumb_runs_first() + t;
-    if (t <= PLUMB_RUNS) s->bound[t] = a->offset[r < a->R ? r : a->R];
+    const int64_t r = t == PLUMB_RUNS_LEAST ? 0 : plumb_runs_first() + t;
+    if (t < PLUMB_RUNS_BOUNDS) s->bound[t] = a->offset[t == PLUMB_RUNS_MOST || r > a->R ? a->R : r];
     if (t < PLUMB_RUNS) s->up[t] = 0;
-    if (t == PLUMB_RUNS + 1) s->least = a->offset[0];
-    if (t == PLUMB_RUNS + 2) s->most = a->offset[a->R];
     __syncthreads();
 }
 
@@ -140,8 +140,8 @@ PLUMB_DEVICE void plumb_runs_sum(struct plumb_runs *s, const struct plumb_run_su
 {
     plumb_runs_bounds(s, a);
     const int t = (int)threadIdx.x, warp = t / 32;
-    const struct plumb_run run = plumb_run_of(s->bound[warp], s->bound[warp + 1], s->least,
-                                              s->most);
+    const struct plumb_run run = plumb_run_of(
+        s->bound[warp], s->bound[warp + 1], s->bound[PLUMB_RUNS_LEAST], s->bound[PLUMB_RUNS_MOST]);
     const double logp = plumb_run_sum(a->logp, &run);
     const double ref = a->ref_logp ? plumb_run_sum(a->ref_logp, &run) : 0.0;
     if (t % 32 == 0) s->q[warp] = plumb_sequence{ logp, ref, run.tokens };
@@ -162,9 +162,11 @@ PLUMB_DEVICE void plumb_runs_fill(const struct plumb_runs *s, float *y)
 {
     __syncthreads();
     if (!y) return;
-    const int64_t least = s->least > 0 ? s->least : 0;
+    const int64_t least = s->bound[PLUMB_RUNS_LEAST] > 0 ? s->bound[PLUMB_RUNS_LEAST] : 0;
     const int64_t begin = s->bound[0] > least ? s->bound[0] : least;
-    const int64_t end = s->bound[PLUMB_RUNS] < s->most ? s->bound[PLUMB_RUNS] : s->most;
+    const int64_t end = s->bound[PLUMB_RUNS] < s->bound[PLUMB_RUNS_MOST]
+                            ? s->bound[PLUMB_RUNS]
+                            : s->bound[PLUMB_RUNS_MOST];
     const int64_t n = end - begin;
     float *p = y + begin;
     int r = 0;

@@ -1,8 +1,9 @@
-/* Tensors for tests: storage, rounding, access by index. */
+/* Tensors for tests: storage, rounding, access by index, the way to a device and back. */
 #include "tests/tensor.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <plumb/device.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,4 +43,47 @@ void plumb_test_free(struct plumb_tensor *t)
 {
     free(t->data);
     t->data = NULL;
+}
+
+const struct plumb_device *plumb_test_device(void)
+{
+    static struct plumb_device dev;
+    static bool opened;
+    const char *name = getenv("PLUMB_TEST_DEVICE");
+    if (!opened)
+        cr_assert_eq(plumb_device_open(name ? name : "cpu", &dev), PLUMB_OK, "%s", plumb_errmsg());
+    opened = true;
+    return &dev;
+}
+
+const void *plumb_test_copy(const struct plumb_device *dev, const void *p, size_t bytes)
+{
+    if (plumb_device_is_host(dev)) return p;
+    void *copy;
+    cr_assert_eq(plumb_device_alloc(dev, bytes, &copy), PLUMB_OK, "%s", plumb_errmsg());
+    cr_assert_eq(plumb_device_upload(dev, copy, p, bytes), PLUMB_OK, "%s", plumb_errmsg());
+    cr_assert_eq(plumb_device_sync(dev), PLUMB_OK, "%s", plumb_errmsg());
+    return copy;
+}
+
+void plumb_test_to(const struct plumb_device *dev, struct plumb_tensor *t, int64_t count)
+{
+    if (!t->data || plumb_device_is_host(dev)) return;
+    const size_t bytes = (size_t)(count + 1) * plumb_dtype_bytes(t->dtype);
+    void *host = t->data;
+    cr_assert_eq(plumb_device_alloc(dev, bytes, &t->data), PLUMB_OK, "%s", plumb_errmsg());
+    cr_assert_eq(plumb_device_upload(dev, t->data, host, bytes), PLUMB_OK, "%s", plumb_errmsg());
+    cr_assert_eq(plumb_device_sync(dev), PLUMB_OK, "%s", plumb_errmsg());
+    free(host);
+}
+
+void plumb_test_from(const struct plumb_device *dev, struct plumb_tensor *t, int64_t count)
+{
+    if (!t->data || plumb_device_is_host(dev)) return;
+    const size_t bytes = (size_t)(count + 1) * plumb_dtype_bytes(t->dtype);
+    void *host = malloc(bytes), *there = t->data;
+    cr_assert(host, "out of memory");
+    cr_assert_eq(plumb_device_download(dev, host, there, bytes), PLUMB_OK, "%s", plumb_errmsg());
+    plumb_device_free(dev, there);
+    t->data = host;
 }

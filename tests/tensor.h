@@ -1,4 +1,4 @@
-/* Tensors of f64, f32 or bf16 with values given as doubles. */
+/* Tensors of f64, f32 or bf16 with values given as doubles, on any device. */
 #pragma once
 #include <plumb/base.h>
 
@@ -8,3 +8,12 @@ struct plumb_tensor plumb_test_tensor(enum plumb_dtype t, int64_t count, const d
 double plumb_test_get(const struct plumb_tensor *t, int64_t i);
 void plumb_test_set(struct plumb_tensor *t, int64_t i, double value);
 void plumb_test_free(struct plumb_tensor *t);
+
+/* The device under test: PLUMB_TEST_DEVICE, by default the CPU. Opened once. */
+const struct plumb_device *plumb_test_device(void);
+/* Moves a tensor to the device's memory and back to the host's, where the functions above read it;
+ * nothing to do on devices without memory of their own. */
+void plumb_test_to(const struct plumb_device *dev, struct plumb_tensor *t, int64_t count);
+void plumb_test_from(const struct plumb_device *dev, struct plumb_tensor *t, int64_t count);
+/* `p` itself, or a copy on the device that lives as long as the test. */
+const void *plumb_test_copy(const struct plumb_device *dev, const void *p, size_t bytes);

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <float.h>
 #include <math.h>
+#include <plumb/device.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@ struct batch {
     int64_t B;
     int32_t offset[2 * MAX_PAIRS + 1];
     double logp[MAX_TOKENS], ref[MAX_TOKENS];
+    const double *sums; /* of the reference, instead of ref; or NULL */
     double losses[MAX_PAIRS], logps[2 * MAX_PAIRS], rewards[2 * MAX_PAIRS], dlogp[MAX_TOKENS];
 };
 
@@ -45,14 +47,25 @@ static void run(const struct plumb_device *dev, struct plumb_pairwise a, struct 
 {
     const enum plumb_dtype t = dev->kind == PLUMB_DEV_REF ? PLUMB_F64 : PLUMB_F32;
     const int64_t M = b->offset[2 * b->B];
-    a.B = b->B, a.offset = b->offset;
+    a.B = b->B;
+    a.offset = plumb_test_copy(dev, b->offset, (size_t)(2 * a.B + 1) * sizeof *b->offset);
     a.logp = plumb_test_tensor(t, M, b->logp);
-    a.ref_logp = plumb_test_tensor(t, M, b->ref);
+    if (b->sums)
+        a.ref_sum = plumb_test_tensor(t, 2 * a.B, b->sums);
+    else
+        a.ref_logp = plumb_test_tensor(t, M, b->ref);
     a.losses = plumb_test_tensor(t, a.B, NULL);
     a.logps = plumb_test_tensor(t, 2 * a.B, NULL);
     a.rewards = plumb_test_tensor(t, 2 * a.B, NULL);
     a.dlogp = plumb_test_tensor(t, M, NULL);
+    struct plumb_tensor *all[] = { &a.logp,  &a.ref_logp, &a.ref_sum, &a.losses,
+                                   &a.logps, &a.rewards,  &a.dlogp };
+    const int64_t count[] = { M, M, 2 * a.B, a.B, 2 * a.B, 2 * a.B, M };
+    for (int i = 0; i < 7; i++)
+        plumb_test_to(dev, all[i], count[i]);
     cr_assert_eq(plumb_pairwise(dev, &a), PLUMB_OK, "%s", plumb_errmsg());
+    for (int i = 0; i < 7; i++)
+        plumb_test_from(dev, all[i], count[i]);
     for (int64_t i = 0; i < a.B; i++)
         b->losses[i] = plumb_test_get(&a.losses, i);
     for (int64_t i = 0; i < M; i++)
@@ -61,10 +74,7 @@ static void run(const struct plumb_device *dev, struct plumb_pairwise a, struct 
         b->logps[i] = plumb_test_get(&a.logps, i);
         b->rewards[i] = plumb_test_get(&a.rewards, i);
     }
-    struct plumb_tensor *all[] = {
-        &a.logp, &a.ref_logp, &a.losses, &a.logps, &a.rewards, &a.dlogp
-    };
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 7; i++)
         plumb_test_free(all[i]);
 }
 
@@ -166,7 +176,7 @@ static void check_member(const char *member, const char *loss)
                                              (double)b->B);
         run(&plumb_ref, a, b);
         compare(&g, c, b, PLUMB_F64);
-        run(&plumb_cpu, a, b);
+        run(plumb_test_device(), a, b);
         compare(&g, c, b, PLUMB_F32);
         g.run++;
     }
@@ -190,11 +200,12 @@ Test(pairwise, agrees_with_published_implementations)
 static const struct plumb_pairwise_term sigmoid[1] = { { PLUMB_PAIR_SIGMOID, 1 } };
 static const struct plumb_pairwise_term robust[1] = { { PLUMB_PAIR_ROBUST, 1 } };
 
-static void fill(struct batch *b)
+/* Five pairs whose sequences are of `step` to 7 `step` tokens and one. */
+static void fill_long(struct batch *b, int step)
 {
     *b = (struct batch){ .B = 5 };
     for (int64_t r = 0; r < 2 * b->B; r++) {
-        append(b, r, (double)(1 + 3 * r % 7), 0, 0);
+        append(b, r, (double)(1 + step * (3 * r % 7)), 0, 0);
         for (int32_t t = b->offset[r]; t < b->offset[r + 1]; t++) {
             b->logp[t] = -1 - sin(1.3 * t);
             b->ref[t] = -1 - cos(2.1 * t);
@@ -202,12 +213,14 @@ static void fill(struct batch *b)
     }
 }
 
+static void fill(struct batch *b) { fill_long(b, 1); }
+
 Test(pairwise, equal_policies_lose_ln_2)
 {
     struct batch b;
     fill(&b);
     memcpy(b.ref, b.logp, sizeof b.ref);
-    run(&plumb_cpu, with(sigmoid, 1, 0.25, 0, 5), &b);
+    run(plumb_test_device(), with(sigmoid, 1, 0.25, 0, 5), &b);
     for (int64_t i = 0; i < b.B; i++) {
         cr_expect_eq(b.losses[i], (double)(float)log(2));
         cr_expect(b.rewards[2 * i] == 0 && b.rewards[2 * i + 1] == 0);
@@ -222,21 +235,13 @@ Test(pairwise, stored_reference_sums_of_the_same_policy_lose_ln_2_too)
     fill(&b);
     for (int32_t t = 0; t < b.offset[2 * b.B]; t++)
         b.logp[t] = -100.0 / 3 * (t + 1);
-    run(&plumb_cpu, with(sigmoid, 1, 0.1, 0, 1), &b);
-    struct plumb_pairwise a = with(sigmoid, 1, 0.1, 0, 1);
-    const int64_t M = b.offset[2 * b.B];
-    float logps[10], rewards[10], losses[5];
-    a.B = b.B, a.offset = b.offset;
-    a.logp = plumb_test_tensor(PLUMB_F32, M, b.logp);
-    a.ref_sum = plumb_test_tensor(PLUMB_F32, 2 * b.B, b.logps);
-    a.losses = (struct plumb_tensor){ losses, PLUMB_F32 };
-    a.logps = (struct plumb_tensor){ logps, PLUMB_F32 };
-    a.rewards = (struct plumb_tensor){ rewards, PLUMB_F32 };
-    cr_assert_eq(plumb_pairwise(&plumb_cpu, &a), PLUMB_OK, "%s", plumb_errmsg());
+    run(plumb_test_device(), with(sigmoid, 1, 0.1, 0, 1), &b);
+    double sums[10];
+    memcpy(sums, b.logps, sizeof sums);
+    b.sums = sums;
+    run(plumb_test_device(), with(sigmoid, 1, 0.1, 0, 1), &b);
     for (int i = 0; i < 5; i++)
-        cr_expect_eq(losses[i], (float)log(2));
-    plumb_test_free(&a.logp);
-    plumb_test_free(&a.ref_sum);
+        cr_expect_eq(b.losses[i], (double)(float)log(2));
 }
 
 /* -log s(z) + log s(-z) = -z; and the expectation of the robust loss over flipped labels is DPO. */
@@ -288,20 +293,59 @@ Test(pairwise, several_terms_are_their_weighted_sum)
     }
 }
 
+static void check_bits(const struct batch *all, const struct batch *alone, int64_t i)
+{
+    const int32_t at = all->offset[2 * i], n = all->offset[2 * i + 2] - at;
+    cr_expect_eq(alone->losses[0], all->losses[i]);
+    cr_expect_arr_eq(alone->rewards, all->rewards + 2 * i, 2 * sizeof *alone->rewards);
+    cr_expect_arr_eq(alone->dlogp, all->dlogp + at, (size_t)n * sizeof *alone->dlogp);
+}
+
+/* Numbers too wide for exact sums, and the same in reverse as the reference: log-ratios are what
+ * rounding leaves of equal sums, and show any change in the order of additions. */
+static void mirror(struct batch *b)
+{
+    for (int32_t t = 0; t < b->offset[2 * b->B]; t++)
+        b->logp[t] = -exp(20 * sin(1.3 * t));
+    for (int64_t r = 0; r < 2 * b->B; r++)
+        for (int32_t t = b->offset[r], last = b->offset[r + 1] - 1; t < b->offset[r + 1]; t++)
+            b->ref[t] = b->logp[b->offset[r] + last - t];
+}
+
+/* Neither the other pairs nor where in memory a pair comes to lie. */
 Test(pairwise, a_pairs_bits_ignore_the_other_pairs)
 {
     static struct batch all, alone;
-    fill(&all);
-    run(&plumb_cpu, with(sigmoid, 1, 0.1, 0.05, 3), &all);
-    for (int64_t i = 0; i < all.B; i++) {
-        const int32_t at = all.offset[2 * i], n = all.offset[2 * i + 2] - at;
-        alone = (struct batch){ .B = 1 };
-        alone.offset[1] = all.offset[2 * i + 1] - at, alone.offset[2] = n;
-        memcpy(alone.logp, all.logp + at, (size_t)n * sizeof *alone.logp);
-        memcpy(alone.ref, all.ref + at, (size_t)n * sizeof *alone.ref);
-        run(&plumb_cpu, with(sigmoid, 1, 0.1, 0.05, 3), &alone);
-        cr_expect_eq(alone.losses[0], all.losses[i]);
-        cr_expect_arr_eq(alone.dlogp, all.dlogp + at, (size_t)n * sizeof *alone.dlogp);
+    for (int step = 1; step < 400; step += 131) {
+        fill_long(&all, step);
+        mirror(&all);
+        run(plumb_test_device(), with(sigmoid, 1, 0.01, 0.05, 3), &all);
+        for (int64_t i = 0; i < all.B; i++) {
+            const int32_t at = all.offset[2 * i], n = all.offset[2 * i + 2] - at;
+            alone = (struct batch){ .B = 1 };
+            alone.offset[1] = all.offset[2 * i + 1] - at, alone.offset[2] = n;
+            memcpy(alone.logp, all.logp + at, (size_t)n * sizeof *alone.logp);
+            memcpy(alone.ref, all.ref + at, (size_t)n * sizeof *alone.ref);
+            run(plumb_test_device(), with(sigmoid, 1, 0.01, 0.05, 3), &alone);
+            check_bits(&all, &alone, i);
+        }
+    }
+}
+
+Test(pairwise, a_device_takes_no_step_outside_its_arrays_for_a_wrong_offset)
+{
+    static struct batch good, bad;
+    if (plumb_device_is_host(plumb_test_device())) return; /* there it is an error */
+    const int32_t wrong[3] = { -5, 1 << 30, 1 };
+    fill_long(&good, 50);
+    run(plumb_test_device(), with(sigmoid, 1, 0.01, 0, 1), &good);
+    for (int k = 0; k < 3; k++) {
+        fill_long(&bad, 50);
+        bad.offset[5] = wrong[k];
+        run(plumb_test_device(), with(sigmoid, 1, 0.01, 0, 1), &bad);
+        for (int64_t i = 0; i < 5; i++)
+            cr_expect(i == 2 ? isnan(bad.losses[i]) : bad.losses[i] == good.losses[i],
+                      "offset %d, pair %d: %g", wrong[k], (int)i, bad.losses[i]);
     }
 }
 
@@ -328,7 +372,7 @@ Test(pairwise, log_ratios_of_ten_thousand_keep_their_digits)
                 append(&cpu, 2 * i + 1, 2, -most[i], 0);
             }
             ref = cpu;
-            run(&plumb_cpu, a, &cpu);
+            run(plumb_test_device(), a, &cpu);
             run(&plumb_ref, a, &ref);
             for (int64_t i = 0; i < 4; i++) {
                 const char *name = plumb_pairwise_name(id);
@@ -350,7 +394,7 @@ Test(pairwise, the_largest_numbers_saturate)
             b = (struct batch){ .B = 1 };
             append(&b, 0, 1, huge, k & 2 ? -huge : huge);
             append(&b, 1, 1, -huge, k & 2 ? huge : -huge);
-            run(&plumb_cpu, with(&term, 1, 20, smoothing, 1e-3), &b);
+            run(plumb_test_device(), with(&term, 1, 20, smoothing, 1e-3), &b);
             cr_expect(isfinite(b.losses[0]) && isfinite(b.dlogp[0]) && isfinite(b.dlogp[1]) &&
                           isfinite(b.rewards[0]) && isfinite(b.logps[0]),
                       "%s, %d: loss %g, gradients %g %g", plumb_pairwise_name(id), k, b.losses[0],
@@ -365,7 +409,7 @@ Test(pairwise, nan_stays_in_its_pair_and_is_not_hidden)
         const struct plumb_pairwise_term term = { (enum plumb_pairwise_loss)id, 1 };
         fill(&b);
         b.logp[b.offset[4]] = NAN;
-        run(&plumb_cpu, with(&term, 1, 0.1, 0.1, 5), &b);
+        run(plumb_test_device(), with(&term, 1, 0.1, 0.1, 5), &b);
         for (int64_t i = 0; i < b.B; i++)
             cr_expect_eq(!!isnan(b.losses[i]), i == 2, "%s", plumb_pairwise_name(id));
     }

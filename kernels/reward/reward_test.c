@@ -34,15 +34,19 @@ static void run(const struct plumb_device *dev, double center, double divisor, s
                               .divisor = divisor,
                               .losses = plumb_test_tensor(t, b->B, NULL),
                               .dscore = plumb_test_tensor(t, 2 * b->B, NULL) };
+    struct plumb_tensor *all[] = { &a.score, &a.margin, &a.losses, &a.dscore };
+    const int64_t count[] = { 2 * b->B, b->B, b->B, 2 * b->B };
+    for (int i = 0; i < 4; i++)
+        plumb_test_to(dev, all[i], count[i]);
     cr_assert_eq(plumb_reward(dev, &a), PLUMB_OK, "%s", plumb_errmsg());
+    for (int i = 0; i < 4; i++)
+        plumb_test_from(dev, all[i], count[i]);
     for (int64_t i = 0; i < b->B; i++)
         b->losses[i] = plumb_test_get(&a.losses, i);
     for (int64_t i = 0; i < 2 * b->B; i++)
         b->dscore[i] = plumb_test_get(&a.dscore, i);
-    plumb_test_free(&a.score);
-    plumb_test_free(&a.margin);
-    plumb_test_free(&a.losses);
-    plumb_test_free(&a.dscore);
+    for (int i = 0; i < 4; i++)
+        plumb_test_free(all[i]);
 }
 
 /* The goldens' `losses` leave the centring term out, their `loss` and gradients hold it. */
@@ -82,7 +86,7 @@ static void check_member(const char *member, bool margins)
     if (!plumb_golden_open(&g, member)) return;
     for (; g.run < g.count; g.run++) {
         check_case(&g, plumb_golden_case(&g, g.run), &plumb_ref, margins);
-        check_case(&g, plumb_golden_case(&g, g.run), &plumb_cpu, margins);
+        check_case(&g, plumb_golden_case(&g, g.run), plumb_test_device(), margins);
     }
     plumb_golden_close(&g);
 }
@@ -99,7 +103,7 @@ Test(reward, equal_scores_lose_ln_2_and_push_apart)
 {
     struct batch b = { 0 };
     append(&b, 3, 3, 0);
-    run(&plumb_cpu, 0, 4, &b);
+    run(plumb_test_device(), 0, 4, &b);
     cr_expect_eq(b.losses[0], (double)(float)log(2));
     cr_expect(b.dscore[0] == -0.125 && b.dscore[1] == 0.125);
 }
@@ -125,7 +129,7 @@ Test(reward, extremes_keep_their_digits_and_the_largest_saturate)
     for (int i = 0; i < 4; i++)
         append(&huge, i & 1 ? 3e38 : -3e38, i & 2 ? 3e38 : -3e38, 0);
     ref = cpu;
-    run(&plumb_cpu, 0.125, 4, &cpu);
+    run(plumb_test_device(), 0.125, 4, &cpu);
     run(&plumb_ref, 0.125, 4, &ref);
     for (int i = 0; i < 4; i++) { /* a dozen roundings at most */
         cr_expect(fabs(cpu.losses[i] - ref.losses[i]) <= 12 * FLT_EPSILON * fabs(ref.losses[i]));
@@ -133,7 +137,7 @@ Test(reward, extremes_keep_their_digits_and_the_largest_saturate)
                   12 * FLT_EPSILON * fabs(ref.dscore[2 * i]));
     }
     for (int k = 0; k < 2; k++) {
-        run(&plumb_cpu, k ? 10 : 0, 1e-3, &huge);
+        run(plumb_test_device(), k ? 10 : 0, 1e-3, &huge);
         for (int i = 0; i < 4; i++)
             cr_expect(isfinite(huge.losses[i]) && isfinite(huge.dscore[2 * i]) &&
                           isfinite(huge.dscore[2 * i + 1]),
@@ -146,7 +150,7 @@ Test(reward, nan_stays_in_its_pair)
     struct batch b = { 0 };
     for (int i = 0; i < 3; i++)
         append(&b, i == 1 ? NAN : 1, 0, 0);
-    run(&plumb_cpu, 0.01, 1, &b);
+    run(plumb_test_device(), 0.01, 1, &b);
     for (int i = 0; i < 3; i++)
         cr_expect_eq(!!isnan(b.losses[i]), i == 1);
     cr_expect(b.losses[0] == b.losses[2] && b.dscore[0] == b.dscore[4]);

@@ -29,21 +29,24 @@ static void run(const struct plumb_device *dev, const char *loss, const double *
     struct plumb_supervised a = { .struct_bytes = sizeof a,
                                   .loss = (enum plumb_supervised_loss)plumb_supervised_find(loss),
                                   .M = b->M,
-                                  .target = b->target,
                                   .divisor = divisor,
                                   .logp = plumb_test_tensor(t, b->M, b->logp),
                                   .losses = plumb_test_tensor(t, b->M, NULL),
                                   .dlogp = plumb_test_tensor(t, b->M, NULL) };
     if (weight) a.weight = plumb_test_tensor(t, b->M, weight);
+    struct plumb_tensor *all[] = { &a.logp, &a.weight, &a.losses, &a.dlogp };
+    for (int i = 0; i < 4; i++)
+        plumb_test_to(dev, all[i], b->M);
+    a.target = plumb_test_copy(dev, b->target, sizeof b->target);
     cr_assert_eq(plumb_supervised(dev, &a), PLUMB_OK, "%s", plumb_errmsg());
+    for (int i = 0; i < 4; i++)
+        plumb_test_from(dev, all[i], b->M);
     for (int64_t i = 0; i < b->M; i++) {
         b->losses[i] = plumb_test_get(&a.losses, i);
         b->dlogp[i] = plumb_test_get(&a.dlogp, i);
     }
-    plumb_test_free(&a.logp);
-    plumb_test_free(&a.weight);
-    plumb_test_free(&a.losses);
-    plumb_test_free(&a.dlogp);
+    for (int i = 0; i < 4; i++)
+        plumb_test_free(all[i]);
 }
 
 static void check_case(struct plumb_golden *g, const cJSON *c, const char *loss,
@@ -78,7 +81,7 @@ static void check_member(const char *member, const char *loss)
     if (!plumb_golden_open(&g, member)) return;
     for (; g.run < g.count; g.run++) {
         check_case(&g, plumb_golden_case(&g, g.run), loss, &plumb_ref);
-        check_case(&g, plumb_golden_case(&g, g.run), loss, &plumb_cpu);
+        check_case(&g, plumb_golden_case(&g, g.run), loss, plumb_test_device());
     }
     plumb_golden_close(&g);
 }
@@ -96,7 +99,7 @@ Test(supervised, a_skipped_token_counts_nothing_whatever_it_holds)
     append(&b, NAN, false);
     append(&b, -INFINITY, false);
     for (int id = 0; plumb_supervised_name(id); id++) {
-        run(&plumb_cpu, plumb_supervised_name(id), NULL, 2, &b);
+        run(plumb_test_device(), plumb_supervised_name(id), NULL, 2, &b);
         cr_expect(b.losses[1] == 0 && b.dlogp[1] == 0 && b.losses[2] == 0 && b.dlogp[2] == 0);
         cr_expect_eq(b.dlogp[0], id == PLUMB_SUPERVISED_NLL ? -0.5 : (double)-expf(-2) / 2);
     }
@@ -110,8 +113,8 @@ Test(supervised, weights_scale_the_loss_and_its_gradient)
         append(&plain, -0.75 * i, true);
     weighted = plain;
     for (int id = 0; plumb_supervised_name(id); id++) {
-        run(&plumb_cpu, plumb_supervised_name(id), NULL, 4, &plain);
-        run(&plumb_cpu, plumb_supervised_name(id), weight, 4, &weighted);
+        run(plumb_test_device(), plumb_supervised_name(id), NULL, 4, &plain);
+        run(plumb_test_device(), plumb_supervised_name(id), weight, 4, &weighted);
         for (int i = 0; i < 3; i++)
             cr_expect(weighted.losses[i] == weight[i] * plain.losses[i] &&
                       weighted.dlogp[i] == weight[i] * plain.dlogp[i]);
@@ -125,7 +128,7 @@ Test(supervised, very_unlikely_tokens_stay_finite_and_nan_is_not_hidden)
     for (int i = 0; i < 5; i++)
         append(&b, logp[i], true);
     for (int id = 0; plumb_supervised_name(id); id++) {
-        run(&plumb_cpu, plumb_supervised_name(id), NULL, 1e-3, &b);
+        run(plumb_test_device(), plumb_supervised_name(id), NULL, 1e-3, &b);
         for (int i = 0; i < 4; i++)
             cr_expect(isfinite(b.losses[i]) && isfinite(b.dlogp[i]));
         cr_expect(isnan(b.losses[4]));

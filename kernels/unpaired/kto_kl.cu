@@ -13,10 +13,9 @@ struct kto_kl_job {
     float *kl;
 };
 
-PLUMB_DEVICE double ratio_of(const struct kto_kl_job *j, int64_t r)
+PLUMB_DEVICE double ratio_of(const struct kto_kl_job *j, int64_t r, int32_t least, int32_t most)
 {
-    const struct plumb_run run = plumb_run_of(j->offset[r], j->offset[r + 1], j->offset[0],
-                                              j->offset[j->B]);
+    const struct plumb_run run = plumb_run_of(j->offset[r], j->offset[r + 1], least, most);
     const double logp = plumb_run_sum(j->logp, &run);
     const double base = j->ref_logp  ? plumb_run_sum(j->ref_logp, &run)
                         : j->ref_sum ? (double)j->ref_sum[r]
@@ -29,9 +28,10 @@ __global__ void __launch_bounds__(32 * WARPS)
 {
     __shared__ double part[WARPS];
     const int warp = (int)(threadIdx.x / 32), lane = (int)(threadIdx.x % 32);
+    const int32_t least = j.B > 0 ? j.offset[0] : 0, most = j.B > 0 ? j.offset[j.B] : 0;
     double sum = 0;
     for (int64_t r = warp; r < j.B; r += WARPS)
-        sum += ratio_of(&j, r);
+        sum += ratio_of(&j, r, least, most);
     if (lane == 0) part[warp] = sum;
     __syncthreads();
     if (warp > 0) return;

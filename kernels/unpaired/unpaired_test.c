@@ -44,7 +44,9 @@ static void run(const struct plumb_device *dev, struct plumb_unpaired a, double 
 {
     const enum plumb_dtype t = dtype_of(dev);
     const int64_t M = b->offset[b->B];
-    a.B = b->B, a.offset = b->offset, a.label = b->label;
+    a.B = b->B;
+    a.offset = plumb_test_copy(dev, b->offset, sizeof b->offset);
+    a.label = plumb_test_copy(dev, b->label, sizeof b->label);
     a.logp = plumb_test_tensor(t, M, b->logp);
     a.ref_logp = plumb_test_tensor(t, M, b->ref);
     a.kl = plumb_test_tensor(t, 1, &kl);
@@ -52,7 +54,14 @@ static void run(const struct plumb_device *dev, struct plumb_unpaired a, double 
     a.logps = plumb_test_tensor(t, a.B, NULL);
     a.rewards = plumb_test_tensor(t, a.B, NULL);
     a.dlogp = plumb_test_tensor(t, M, NULL);
+    struct plumb_tensor *all[] = { &a.logp,  &a.ref_logp, &a.kl,   &a.losses,
+                                   &a.logps, &a.rewards,  &a.dlogp };
+    const int64_t count[] = { M, M, 1, a.B, a.B, a.B, M };
+    for (int i = 0; i < 7; i++)
+        plumb_test_to(dev, all[i], count[i]);
     cr_assert_eq(plumb_unpaired(dev, &a), PLUMB_OK, "%s", plumb_errmsg());
+    for (int i = 0; i < 7; i++)
+        plumb_test_from(dev, all[i], count[i]);
     for (int64_t i = 0; i < a.B; i++) {
         b->losses[i] = plumb_test_get(&a.losses, i);
         b->logps[i] = plumb_test_get(&a.logps, i);
@@ -60,8 +69,6 @@ static void run(const struct plumb_device *dev, struct plumb_unpaired a, double 
     }
     for (int64_t i = 0; i < M; i++)
         b->dlogp[i] = plumb_test_get(&a.dlogp, i);
-    struct plumb_tensor *all[] = { &a.logp,  &a.ref_logp, &a.kl,   &a.losses,
-                                   &a.logps, &a.rewards,  &a.dlogp };
     for (int i = 0; i < 7; i++)
         plumb_test_free(all[i]);
 }
@@ -72,11 +79,18 @@ static double reference_point(const struct plumb_device *dev, const double *logp
     int32_t offset[MAX + 1];
     for (int64_t i = 0; i <= count; i++)
         offset[i] = (int32_t)i;
-    struct plumb_kto_kl a = { .struct_bytes = sizeof a, .B = count, .offset = offset };
+    struct plumb_kto_kl a = { .struct_bytes = sizeof a, .B = count };
+    a.offset = plumb_test_copy(dev, offset, (size_t)(count + 1) * sizeof *offset);
     a.logp = plumb_test_tensor(dtype_of(dev), count, logp);
     a.ref_logp = plumb_test_tensor(dtype_of(dev), count, ref);
     a.kl = plumb_test_tensor(dtype_of(dev), 1, NULL);
+    plumb_test_to(dev, &a.logp, count);
+    plumb_test_to(dev, &a.ref_logp, count);
+    plumb_test_to(dev, &a.kl, 1);
     cr_assert_eq(plumb_kto_kl(dev, &a), PLUMB_OK, "%s", plumb_errmsg());
+    plumb_test_from(dev, &a.logp, count);
+    plumb_test_from(dev, &a.ref_logp, count);
+    plumb_test_from(dev, &a.kl, 1);
     const double kl = plumb_test_get(&a.kl, 0);
     plumb_test_free(&a.logp);
     plumb_test_free(&a.ref_logp);
@@ -154,7 +168,7 @@ static void check_member(const char *member)
     if (!plumb_golden_open(&g, member)) return;
     for (; g.run < g.count; g.run++) {
         check_case(&g, plumb_golden_case(&g, g.run), &plumb_ref);
-        check_case(&g, plumb_golden_case(&g, g.run), &plumb_cpu);
+        check_case(&g, plumb_golden_case(&g, g.run), plumb_test_device());
     }
     plumb_golden_close(&g);
 }
@@ -172,7 +186,7 @@ Test(unpaired, at_the_reference_point_a_completion_loses_half_its_weight)
     struct batch b = { 0 };
     append(&b, -7, -9, 1);
     append(&b, -7, -9, 0);
-    run(&plumb_cpu, with(0.5, 3, 5, 2), 2, &b);
+    run(plumb_test_device(), with(0.5, 3, 5, 2), 2, &b);
     cr_expect(b.losses[0] == 1.5 && b.losses[1] == 2.5);
     cr_expect(b.dlogp[0] == -0.5 * 3 / 4 / 2 && b.dlogp[TOKENS] == 0.5 * 5 / 4 / 2);
 }
@@ -206,13 +220,13 @@ Test(unpaired, extreme_log_ratios_keep_their_digits_and_the_largest_saturate)
     for (int i = 0; i < 4; i++)
         append(&huge, i & 1 ? 3e38 : -3e38, i & 1 ? -3e38 : 3e38, i / 2);
     ref = cpu;
-    run(&plumb_cpu, with(0.1, 1, 1, 4), 0, &cpu);
+    run(plumb_test_device(), with(0.1, 1, 1, 4), 0, &cpu);
     run(&plumb_ref, with(0.1, 1, 1, 4), 0, &ref);
     for (int i = 0; i < 8; i++) {
         expect_close(cpu.losses[i], ref.losses[i], 0.1 * cpu.logp[TOKENS * i]);
         expect_close(cpu.dlogp[TOKENS * i], ref.dlogp[TOKENS * i], 0.1 * cpu.logp[TOKENS * i]);
     }
-    run(&plumb_cpu, with(20, 1e30, 1e30, 1e-9), 0, &huge);
+    run(plumb_test_device(), with(20, 1e30, 1e30, 1e-9), 0, &huge);
     for (int i = 0; i < 4; i++)
         cr_expect(isfinite(huge.losses[i]) && isfinite(huge.dlogp[TOKENS * i]));
 }
@@ -222,17 +236,17 @@ Test(unpaired, a_completions_bits_ignore_the_others_and_nan_is_not_hidden)
     struct batch all = { 0 };
     for (int i = 0; i < 9; i++)
         append(&all, i == 4 ? NAN : -1.7 * i, -2.1 * i, i % 2);
-    run(&plumb_cpu, with(0.1, 1.1, 0.9, 3), 0.5, &all);
+    run(plumb_test_device(), with(0.1, 1.1, 0.9, 3), 0.5, &all);
     for (int i = 0; i < 9; i++) {
         struct batch one = { 0 };
         append(&one, all.logp[TOKENS * i], all.ref[TOKENS * i], i % 2);
-        run(&plumb_cpu, with(0.1, 1.1, 0.9, 3), 0.5, &one);
+        run(plumb_test_device(), with(0.1, 1.1, 0.9, 3), 0.5, &one);
         cr_expect_eq(!!isnan(all.losses[i]), i == 4);
         if (i == 4) continue;
         cr_expect(one.losses[0] == all.losses[i] && one.dlogp[0] == all.dlogp[TOKENS * i]);
     }
     const double bad[2] = { 1, NAN }, zero[2] = { 0, 0 };
-    cr_expect(isnan(reference_point(&plumb_cpu, bad, zero, 2)));
+    cr_expect(isnan(reference_point(plumb_test_device(), bad, zero, 2)));
     cr_expect(isnan(reference_point(&plumb_ref, bad, zero, 2)));
 }
 

@@ -16,11 +16,9 @@ static inline const struct traffic_limit *traffic_limit_of(const char *op, bool 
 {
     static const struct traffic_limit rule = { NULL, false, 1.05, 98, 1.0, NULL };
     static const struct traffic_limit exceptions[] = {
-        { "pairwise", false, 1.05, 97, 1.0, "scalars of a pair: 4 bytes of a sector" },
-        { "unpaired", false, 1.05, 97, 1.0, "scalars of a completion: 4 bytes of a sector" },
+        { NULL, false, 0, 0, 0, NULL },
     };
-    for (size_t i = 0; i < sizeof exceptions / sizeof *exceptions; i++)
-        if (exceptions[i].backward == backward && !strcmp(exceptions[i].op, op))
-            return &exceptions[i];
+    for (const struct traffic_limit *e = exceptions; e->op; e++)
+        if (e->backward == backward && !strcmp(e->op, op)) return e;
     return &rule;
 }
