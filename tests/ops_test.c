@@ -218,7 +218,8 @@ static void check_gradient(struct plumb_case_mem *m, int k)
     double along = 0;
     for (int64_t i = 0; i < n; i++) {
         const double before = m->item[k].initial ? m->item[k].initial[i] : 0;
-        g[i] = plumb_item_get(&m->item[k], i) - before;
+        const double after = plumb_item_get(&m->item[k], i);
+        g[i] = isnan(after) ? 0 : after - before; /* what backward leaves alone has no gradient */
         direction[i] = (double)plumb_case_below(m, 2001) / 1000 - 1;
         along += g[i] * direction[i];
     }

@@ -1,4 +1,6 @@
 /* Checks the arguments of the reductions and picks the code that runs them. */
+#include <plumb/backend.h>
+#include <plumb/device.h>
 #include <plumb/reduce.h>
 
 #include "kernels/op.h"
@@ -8,9 +10,10 @@ PLUMB_CPU_DECLARE(plumb_segsum_fwd_cpu, plumb_segsum);
 PLUMB_CPU_DECLARE(plumb_segsum_bwd_cpu, plumb_segsum);
 PLUMB_CPU_DECLARE(plumb_colsum_cpu, plumb_colsum);
 
-static int check_offsets(const struct plumb_segsum *a)
+static int check_offsets(const struct plumb_device *dev, const struct plumb_segsum *a)
 {
     if (!a->offset) return plumb_fail(PLUMB_EINVAL, "segsum: offset is missing");
+    if (!plumb_device_is_host(dev)) return PLUMB_OK;
     if (a->offset[0] < 0)
         return plumb_fail(PLUMB_EINVAL, "segsum: offset[0]=%d is negative", a->offset[0]);
     for (int64_t r = 0; r < a->R; r++)
@@ -28,7 +31,7 @@ static int check_segsum(const struct plumb_device *dev, const struct plumb_segsu
     PLUMB_TRY(plumb_check_struct("segsum", a->struct_bytes, sizeof *a));
     PLUMB_TRY(plumb_check_size("segsum", "M", a->M, 0));
     PLUMB_TRY(plumb_check_size("segsum", "R", a->R, 0));
-    PLUMB_TRY(check_offsets(a));
+    PLUMB_TRY(check_offsets(dev, a));
     const struct plumb_tensor *longer = backward ? &a->dx : &a->x,
                               *shorter = backward ? &a->dy : &a->y;
     if (a->M > 0)
@@ -43,6 +46,7 @@ int plumb_segsum_fwd(const struct plumb_device *dev, const struct plumb_segsum *
 {
     PLUMB_TRY(check_segsum(dev, a, false));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_segsum_fwd_cpu, a);
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "segsum_fwd", a, sizeof *a);
     plumb_segsum_fwd_ref(a, dev->round);
     return PLUMB_OK;
 }
@@ -51,6 +55,7 @@ int plumb_segsum_bwd(const struct plumb_device *dev, const struct plumb_segsum *
 {
     PLUMB_TRY(check_segsum(dev, a, true));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_segsum_bwd_cpu, a);
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "segsum_bwd", a, sizeof *a);
     plumb_segsum_bwd_ref(a, dev->round);
     return PLUMB_OK;
 }
@@ -70,10 +75,11 @@ int plumb_colsum(const struct plumb_device *dev, const struct plumb_colsum *a)
     if (a->N == 0 || a->D == 0) return PLUMB_OK;
     PLUMB_TRY(plumb_check_tensor("colsum", dev, "x", &a->x, PLUMB_MASK_FLOATS));
     PLUMB_TRY(plumb_check_tensor("colsum", dev, "y", &a->y, PLUMB_MASK_F32));
-    if (dev->kind == PLUMB_DEV_CPU) {
-        if (!a->work.data) return plumb_fail(PLUMB_EINVAL, "colsum: work is missing");
-        return PLUMB_CPU_CALL(plumb_colsum_cpu, a);
+    if (dev->kind == PLUMB_DEV_REF) {
+        plumb_colsum_ref(a, dev->round);
+        return PLUMB_OK;
     }
-    plumb_colsum_ref(a, dev->round);
-    return PLUMB_OK;
+    if (!a->work.data) return plumb_fail(PLUMB_EINVAL, "colsum: work is missing");
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "colsum", a, sizeof *a);
+    return PLUMB_CPU_CALL(plumb_colsum_cpu, a);
 }

@@ -10,8 +10,11 @@ static const struct plumb_case segsum_cases[] = {
     { "one run of one", { 1, 1, 1 } },
     { "no runs", { 5, 0 } },
     { "nothing but empty runs", { 0, 3, 1 } },
+    { "runs that start and end in one sector", { 40, 33, 1 } },
+    { "long and short runs", { 20000, 5, 0 } },
     { "several threads", { 70000, 40, 1 } },
     { "64 k log-probs in 512 sequences", { 65536, 512 }, .bench = true },
+    { "1 M log-probs in 2048 sequences", { 1 << 20, 2048, 1 }, .bench = true },
 };
 
 static void segsum_setup(const struct plumb_case *c, struct plumb_case_mem *m, void *args)
@@ -44,6 +47,7 @@ static double segsum_bytes(const struct plumb_case *c, size_t elem, bool backwar
 static const struct plumb_case colsum_cases[] = {
     { "one row", { 1, 9 } },
     { "blocks and a tail, gaps", { 300, 33, 5 } },
+    { "whole vectors, gaps", { 260, 264, 8 } },
     { "wider than a strip", { 129, 1100 } },
     { "no rows", { 0, 8 } },
     { "1k tokens of SmolLM2-135M, gradient of a bias", { 1024, 1536 }, .bench = true },

@@ -1,13 +1,16 @@
 /* Checks the arguments of the rotary positions and picks the code that runs them. */
+#include <plumb/backend.h>
+#include <plumb/device.h>
 #include <plumb/rope.h>
 
 #include "kernels/op.h"
 
 PLUMB_CPU_DECLARE(plumb_rope_cpu, plumb_rope);
 
-static int check_positions(const struct plumb_rope *a)
+static int check_positions(const struct plumb_device *dev, const struct plumb_rope *a)
 {
     if (!a->position && a->N > 0) return plumb_fail(PLUMB_EINVAL, "rope: position is missing");
+    if (!plumb_device_is_host(dev)) return PLUMB_OK;
     for (int64_t n = 0; n < a->N; n++)
         if (a->position[n] < 0 || a->position[n] >= a->P)
             return plumb_fail(PLUMB_EINVAL, "rope: position[%lld]=%d, the tables have P=%lld rows",
@@ -33,13 +36,14 @@ static int check(const struct plumb_device *dev, const struct plumb_rope *a)
     PLUMB_TRY(plumb_check_tensor("rope", dev, "sin", &a->sin, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_tensor("rope", dev, "x", &a->x, PLUMB_MASK_FLOATS));
     PLUMB_TRY(plumb_check_tensor("rope", dev, "y", &a->y, PLUMB_MASK(a->x.dtype)));
-    return check_positions(a);
+    return check_positions(dev, a);
 }
 
 int plumb_rope(const struct plumb_device *dev, const struct plumb_rope *a)
 {
     PLUMB_TRY(check(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_rope_cpu, a);
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "rope", a, sizeof *a);
     plumb_rope_ref(a, dev->round);
     return PLUMB_OK;
 }

@@ -1,4 +1,5 @@
-/* Cases of the rotary positions. dim: N rows, H heads, K head size, R rotated part, kind. */
+/* Cases of the rotary positions. dim: N rows, H heads, K head size, R rotated part, kind, elements
+ * between rows, 1 = in place. */
 #include <plumb/rope.h>
 
 #include <math.h>
@@ -11,6 +12,14 @@ static const struct plumb_case cases[] = {
     { "half, wide", { 6, 2, 80, 80, PLUMB_ROPE_HALF } },
     { "interleaved", { 5, 2, 64, 64, PLUMB_ROPE_INTERLEAVED } },
     { "interleaved, partial", { 3, 4, 10, 4, PLUMB_ROPE_INTERLEAVED } },
+    { "half, heads of SmolLM2", { 70, 5, 64, 64, PLUMB_ROPE_HALF } },
+    { "half, partial, whole vectors", { 9, 3, 48, 16, PLUMB_ROPE_HALF } },
+    { "interleaved, partial, whole vectors", { 33, 9, 32, 16, PLUMB_ROPE_INTERLEAVED } },
+    { "enough rows for one thread a pair", { 1100, 2, 16, 16, PLUMB_ROPE_HALF } },
+    { "half, rows apart", { 12, 2, 32, 32, PLUMB_ROPE_HALF, 8 } },
+    { "half, rows apart, unaligned", { 12, 2, 32, 32, PLUMB_ROPE_HALF, 3 } },
+    { "half, in place, partial, rows apart", { 12, 3, 32, 16, PLUMB_ROPE_HALF, 32, 1 } },
+    { "interleaved, in place", { 5, 2, 16, 16, PLUMB_ROPE_INTERLEAVED, 0, 1 } },
     { "smallest", { 1, 1, 2, 2, PLUMB_ROPE_HALF } },
     { "no rows", { 0, 2, 8, 8, PLUMB_ROPE_HALF } },
     { "1k tokens of SmolLM2-135M", { 1024, 12, 64, 64, PLUMB_ROPE_HALF }, .bench = true },
@@ -33,6 +42,7 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
                               .K = c->dim[2],
                               .R = c->dim[3],
                               .P = 2 * c->dim[0] + 1 };
+    if (c->dim[5]) a->ld = a->H * a->K + c->dim[5];
     const int64_t half = a->R / 2;
     double *cosines = plumb_case_bytes(m, (size_t)(a->P * half) * sizeof(double));
     double *sines = plumb_case_bytes(m, (size_t)(a->P * half) * sizeof(double));
@@ -48,8 +58,12 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
     for (int64_t n = 0; n < a->N; n++)
         position[n] = (int32_t)plumb_case_below(m, (uint64_t)a->P);
     a->position = position;
-    plumb_case_in(m, &a->x, &g->dx, PLUMB_CASE_ACT, "x", a->N * a->H * a->K, -3, 3);
-    plumb_case_out(m, &a->y, &g->dy, PLUMB_CASE_ACT, "y", a->N * a->H * a->K);
+    const int64_t count = a->N * (a->H * a->K + c->dim[5]);
+    plumb_case_in(m, &a->x, &g->dx, PLUMB_CASE_ACT, "x", count, -3, 3);
+    plumb_case_out(m, &a->y, &g->dy, PLUMB_CASE_ACT, "y", count);
+    if (!c->dim[6]) return;
+    plumb_case_alias(m, &a->y, &a->x);
+    plumb_case_alias(m, &g->dx, &g->dy);
 }
 
 static struct plumb_rope backward_of(const struct args *g)
@@ -61,10 +75,12 @@ static struct plumb_rope backward_of(const struct args *g)
     return b;
 }
 
+/* Reads x, its row of both tables and its position; writes y. */
 static double bytes(const struct plumb_case *c, size_t elem, bool backward)
 {
     (void)backward;
-    return 2.0 * (double)elem * (double)(c->dim[0] * c->dim[1] * c->dim[2]);
+    return 2.0 * (double)elem * (double)(c->dim[0] * c->dim[1] * c->dim[2]) +
+           4.0 * (double)(c->dim[0] * (c->dim[3] + 1));
 }
 
 static int fwd(const struct plumb_device *d, const void *args)

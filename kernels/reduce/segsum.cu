@@ -1,0 +1,183 @@
+/* Device code of sums over runs of a vector. A block streams the runs it owns through shared memory
+ * in whole sectors, wherever they start; a run's elements are dealt to the threads by their place
+ * in the run, so its bits depend on nothing but the run. f64 sums, rounded once. */
+#include <math.h>
+#include <plumb/reduce.h>
+
+#include "kernels/gpu.h"
+
+enum {
+    BLOCK = 256,
+    WARPS = BLOCK / 32,
+    CHUNK = 4096, /* elements in shared memory at a time */
+    VECTORS = CHUNK / 4 / BLOCK,
+    RUNS = 16,     /* most runs of a block */
+    SHARE = 16384, /* elements that a block is meant to have */
+    SECTOR = 8     /* elements of 32 bytes */
+};
+
+struct segsum_job {
+    struct plumb_segsum a;
+    int runs; /* of a block */
+};
+
+/* The runs of one block and the part of the vector that they cover. */
+struct segsum_range {
+    int64_t first; /* run */
+    int count;
+    int64_t begin, end; /* elements */
+    bool good;          /* the offsets are in order and inside the vector */
+};
+
+/* Reads the block's offsets into `at`, with a barrier. */
+PLUMB_DEVICE struct segsum_range read_range(const struct segsum_job *j, int32_t *at)
+{
+    struct segsum_range r;
+    r.first = (int64_t)blockIdx.x * j->runs;
+    const int64_t left = j->a.R - r.first;
+    r.count = left < j->runs ? (int)left : j->runs;
+    const int t = (int)threadIdx.x;
+    if (t <= r.count) at[t] = j->a.offset[r.first + t];
+    __syncthreads();
+    const bool bad = t <= r.count && (at[t] < 0 || at[t] > j->a.M || (t > 0 && at[t] < at[t - 1]));
+    r.good = !__syncthreads_or(bad);
+    r.begin = at[0], r.end = at[r.count];
+    return r;
+}
+
+/* Elements [base, base + CHUNK) of the block's range into `to`: whole sectors as vectors, what is
+ * left at both ends by single elements. */
+PLUMB_DEVICE void fill(const float *x, const struct segsum_range *r, int64_t base, bool aligned,
+                       float *to)
+{
+    if (!aligned) {
+        for (int i = (int)threadIdx.x; i < CHUNK; i += BLOCK)
+            if (base + i >= r->begin && base + i < r->end) to[i] = x[base + i];
+        return;
+    }
+    const int64_t head = (r->begin + SECTOR - 1) / SECTOR * SECTOR, tail = r->end / SECTOR * SECTOR;
+    PLUMB_UNROLL for (int k = 0; k < VECTORS; k++)
+    {
+        const int i = (k * BLOCK + (int)threadIdx.x) * 4;
+        if (base + i >= head && base + i < tail) plumb_st16(to + i, plumb_ldcs16(x + base + i));
+    }
+    if (threadIdx.x >= SECTOR) return;
+    const int64_t e = base + threadIdx.x, f = tail + threadIdx.x;
+    if (e >= r->begin && e < head && e < r->end) to[e - base] = x[e];
+    if (f >= head && f >= base && f < base + CHUNK && f < r->end) to[f - base] = x[f];
+}
+
+PLUMB_DEVICE double warp_sum(double v)
+{
+    PLUMB_UNROLL for (int m = 16; m > 0; m /= 2) v += __shfl_xor_sync(0xffffffffu, v, m);
+    return v;
+}
+
+/* Walks the range; leaves the warps' shares of each run in `sums`. */
+PLUMB_DEVICE void add_up(const float *x, const struct segsum_range *r, const int32_t *at,
+                         bool aligned, float *stage, double (*sums)[WARPS + 1])
+{
+    double sum = 0;
+    int run = 0;
+    for (int64_t base = r->begin / SECTOR * SECTOR; run < r->count; base += CHUNK) {
+        fill(x, r, base, aligned, stage);
+        __syncthreads();
+        while (run < r->count) {
+            const int64_t begin = at[run], end = at[run + 1];
+            const int64_t from = begin > base ? begin : base;
+            const int64_t to = end < base + CHUNK ? end : base + CHUNK;
+            const int64_t skip = (threadIdx.x - (from - begin)) & (BLOCK - 1);
+            for (int64_t i = from + skip; i < to; i += BLOCK)
+                sum += (double)stage[i - base];
+            if (end > base + CHUNK) break;
+            sum = warp_sum(sum);
+            if (threadIdx.x % 32 == 0) sums[run][threadIdx.x / 32] = sum;
+            sum = 0;
+            run++;
+        }
+        __syncthreads();
+    }
+}
+
+__global__ void segsum_sums(struct segsum_job j, bool aligned)
+{
+    __shared__ __align__(16) float stage[CHUNK];
+    __shared__ double sums[RUNS][WARPS + 1]; /* one more: runs side by side in different banks */
+    __shared__ int32_t at[RUNS + 1];
+    float *y = (float *)j.a.y.data;
+    const struct segsum_range r = read_range(&j, at);
+    const int run = (int)threadIdx.x;
+    if (r.good) add_up((const float *)j.a.x.data, &r, at, aligned, stage, sums);
+    if (run >= r.count) return;
+    double sum = r.good ? 0 : (double)NAN;
+    for (int w = 0; r.good && w < WARPS; w++)
+        sum += sums[run][w];
+    const int32_t length = at[run + 1] - at[run];
+    y[r.first + run] = (float)(j.a.mean && length ? sum / (double)length : sum);
+}
+
+/* The run that holds element i of the block's range. */
+PLUMB_DEVICE int find(const int32_t *at, int count, int64_t i)
+{
+    int low = 0, high = count; /* at[low] <= i < at[high] */
+    while (high - low > 1) {
+        const int middle = (low + high) / 2;
+        if (at[middle] <= i)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+__global__ void segsum_spread(struct segsum_job j, bool aligned)
+{
+    __shared__ int32_t at[RUNS + 1];
+    __shared__ float g[RUNS];
+    float *dx = (float *)j.a.dx.data;
+    const struct segsum_range r = read_range(&j, at);
+    if (!r.good) return;
+    if ((int)threadIdx.x < r.count) {
+        const int32_t length = at[threadIdx.x + 1] - at[threadIdx.x];
+        const float dy = ((const float *)j.a.dy.data)[r.first + threadIdx.x];
+        g[threadIdx.x] = j.a.mean ? dy / (float)length : dy; /* empty runs write nothing */
+    }
+    __syncthreads();
+    const int64_t head = aligned ? (r.begin + SECTOR - 1) / SECTOR * SECTOR : r.end;
+    const int64_t tail = aligned ? r.end / SECTOR * SECTOR : r.end;
+    for (int64_t i = head + 4 * threadIdx.x; i < tail; i += 4 * BLOCK) {
+        plumb_vec<float> v;
+        PLUMB_UNROLL for (int k = 0; k < 4; k++) v.v[k] = g[find(at, r.count, i + k)];
+        plumb_st16(dx + i, v);
+    }
+    for (int64_t i = r.begin + threadIdx.x; i < head && i < r.end; i += BLOCK)
+        dx[i] = g[find(at, r.count, i)];
+    for (int64_t i = (tail > head ? tail : head) + threadIdx.x; i < r.end; i += BLOCK)
+        dx[i] = g[find(at, r.count, i)];
+}
+
+static int run(const struct plumb_device *dev, const struct plumb_segsum *a, bool backward)
+{
+    if (a->R == 0) return PLUMB_OK;
+    int64_t runs = SHARE / (a->M / a->R + 1);
+    if (runs > RUNS) runs = RUNS;
+    if (runs < 1) runs = 1;
+    const struct segsum_job j = { *a, (int)runs };
+    const bool aligned = plumb_aligned16((const float *)(backward ? a->dx.data : a->x.data), 0);
+    const dim3 grid((unsigned)plumb_ceil_div(a->R, runs));
+    return plumb_gpu_status(PLUMB_LAUNCH(backward ? segsum_spread : segsum_sums, grid, BLOCK, 0,
+                                         plumb_gpu_stream(dev), j, aligned),
+                            "segsum");
+}
+
+static int segsum_fwd(const struct plumb_device *dev, const struct plumb_segsum *a)
+{
+    return run(dev, a, false);
+}
+PLUMB_GPU_OP(segsum_fwd, plumb_segsum);
+
+static int segsum_bwd(const struct plumb_device *dev, const struct plumb_segsum *a)
+{
+    return run(dev, a, true);
+}
+PLUMB_GPU_OP(segsum_bwd, plumb_segsum);
