@@ -33,42 +33,46 @@ inline void ldmatrix(uint32_t *r, int count, const void *row, bool trans, const 
     }
 }
 
-struct Fragments {
-    uint32_t a[4], b[2];
-};
-/* The 16 elements along k of rows g and g+8 of A and of columns 2t and 2t+1 of B, as seen by lane
- * 4g+t: `pair` counts pairs of k, which lie in the four lanes of a row or column. */
-template <class T> inline void gather(const Coll *q, int par, float av[2][16], float bv[2][16])
+/* The warp's product, done by the last lane to arrive: a, b, c and d of every lane. */
+template <class T> PLUMB_SIM_RAW void multiply_fragments(void *(*lanes)[4])
 {
-    const int g = cur->lane / 4, t = cur->lane % 4;
-    for (int k = 0; k < 16; k++) {
-        const int high = k / 8, pair = k % 8 / 2, shift = 16 * (k % 2);
-        Fragments other;
-        memcpy(&other, q->slot[par][4 * g + pair], sizeof other);
-        for (int i = 0; i < 2; i++)
-            av[i][k] = T::of_bits((uint16_t)(other.a[2 * high + i] >> shift));
-        for (int j = 0; j < 2; j++) {
-            memcpy(&other, q->slot[par][4 * (2 * t + j) + pair], sizeof other);
-            bv[j][k] = T::of_bits((uint16_t)(other.b[high] >> shift));
-        }
+    float A[16][16], B[16][8], D[16][8];
+    for (int l = 0; l < 32; l++) {
+        const uint32_t *a = (const uint32_t *)lanes[l][0], *b = (const uint32_t *)lanes[l][1];
+        const float *c = (const float *)lanes[l][2];
+        const int g = l / 4, t = l % 4 * 2;
+        for (int i = 0; i < 8; i++)
+            A[g + 8 * (i / 2 % 2)][t + 8 * (i / 4) + i % 2] = T::of_bits(
+                (uint16_t)(a[i / 2] >> 16 * (i % 2)));
+        for (int i = 0; i < 4; i++)
+            B[t + 8 * (i / 2) + i % 2][g] = T::of_bits((uint16_t)(b[i / 2] >> 16 * (i % 2)));
+        for (int i = 0; i < 4; i++)
+            D[g + 8 * (i / 2)][t + i % 2] = c[i];
+    }
+    for (int r = 0; r < 16; r++)
+        for (int k = 0; k < 16; k++)
+            for (int j = 0; j < 8; j++)
+                D[r][j] += A[r][k] * B[k][j];
+    for (int l = 0; l < 32; l++) {
+        float *d = (float *)lanes[l][3];
+        for (int i = 0; i < 4; i++)
+            d[i] = D[l / 4 + 8 * (i / 2)][l % 4 * 2 + i % 2];
     }
 }
 template <class T>
 inline void mma(float d[4], const uint32_t a[4], const uint32_t b[2], const float c[4],
                 const char *f, int l)
 {
-    const Fragments mine = { { a[0], a[1], a[2], a[3] }, { b[0], b[1] } };
-    float av[2][16], bv[2][16];
     int par;
-    Coll *q = coll_begin(~0u, OP_MMA, &mine, sizeof mine, f, l, &par);
-    coll_finish(q, coll_last(q));
-    gather<T>(q, par, av, bv);
-    for (int i = 0; i < 4; i++) {
-        float sum = c[i];
-        for (int k = 0; k < 16; k++)
-            sum += av[i / 2][k] * bv[i % 2][k];
-        d[i] = sum;
-    }
+    Coll *q = coll_begin(~0u, OP_MMA, nullptr, 0, f, l, &par);
+    void **mine = q->ptr[cur->lane];
+    mine[0] = (void *)a, mine[1] = (void *)b, mine[2] = (void *)c, mine[3] = d;
+    const bool last = coll_last(q);
+    if (last && q->arrived != ~0u)
+        bad("%s:%d: mma by %d lanes of 32", f, l, __builtin_popcount(q->arrived));
+    else if (last)
+        multiply_fragments<T>(q->ptr);
+    coll_finish(q, last);
 }
 } // namespace plumb_sim
 

@@ -53,7 +53,7 @@ int barrier(int pred, int op, const char *file, int line)
     const int par = b->par ^ 1; /* slot of the barrier being formed */
     if (b->arrived == 0)
         b->bfile = file, b->bline = line, b->red[par] = op == 1;
-    else if (b->bline != line || strcmp(b->bfile, file))
+    else if (b->bline != line || (b->bfile != file && strcmp(b->bfile, file)))
         bad("divergent __syncthreads: %s:%d while others of the block wait at %s:%d", file, line,
             b->bfile, b->bline);
     if (op == 0)
