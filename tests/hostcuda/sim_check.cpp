@@ -187,6 +187,14 @@ void check_where(const void *pc, char *out, size_t n) /* file:line of an instruc
     }
     pclose(f);
 }
+/* Puts `now` where `was` stands in `text`, which does not become longer. */
+static void rename_type(char *text, const char *was, const char *now)
+{
+    for (char *at; (at = strstr(text, was));) {
+        memcpy(at, now, strlen(now));
+        memmove(at + strlen(now), at + strlen(was), strlen(at + strlen(was)) + 1);
+    }
+}
 void check_name(const void *function, char *out, size_t n) /* without types and arguments */
 {
     char line[300];
@@ -194,6 +202,9 @@ void check_name(const void *function, char *out, size_t n) /* without types and 
     if (!f) return;
     if (fgets(line, sizeof line, f) && line[0] != '?') {
         line[strcspn(line, "\n(")] = 0;
+        rename_type(line, "plumb_float16<plumb_bf16_format>", "bf16");
+        rename_type(line, "plumb_float16<plumb_f16_format>", "f16");
+        rename_type(line, " >", ">");
         const char *name = strncmp(line, "void ", 5) ? line : line + 5;
         snprintf(out, n, "%s", name);
     }
