@@ -6,8 +6,11 @@ if(NOT criterion_FOUND)
 endif()
 file(GLOB test_sources CONFIGURE_DEPENDS kernels/*/*_test.c runtime/*_test.c algos/*_test.c
     io/*_test.c tools/*_test.c tests/*_test.c)
+if(NOT TARGET plumb_cuda_sim) # tests of device code run on the simulator
+    list(FILTER test_sources EXCLUDE REGEX "_gpu_test\\.c$")
+endif()
 set(test_environment PLUMB_SOURCE=${CMAKE_SOURCE_DIR} PLUMB_BUILD=${CMAKE_BINARY_DIR}
-    OMP_WAIT_POLICY=passive)
+    PLUMB_BACKENDS=${CMAKE_BINARY_DIR} OMP_WAIT_POLICY=passive)
 # What tests share: golden files, tensors of any dtype.
 add_library(plumb_test_support STATIC tests/golden.c tests/tensor.c tests/trajectory_data.c
     tests/trajectory_replay.c)
@@ -17,6 +20,9 @@ foreach(t ${test_sources})
     add_executable(${name} ${t})
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     target_link_libraries(${name} PRIVATE plumb_test_support plumb_engine PkgConfig::criterion m)
+    if(name MATCHES "_gpu_test$")
+        add_dependencies(${name} plumb_cuda_sim)
+    endif()
     add_test(NAME ${name} COMMAND ${name} --jobs 1)
     set_tests_properties(${name} PROPERTIES TIMEOUT 300 FAIL_REGULAR_EXPRESSION "Tested: 0 "
         ENVIRONMENT "${test_environment}")

@@ -95,6 +95,9 @@ static inline int plumb_gpu_status(cudaError_t e, const char *op)
                       cudaGetErrorString(e));
 }
 
+/* Bytes of an element; the backend does not link the library's own table. */
+static inline size_t plumb_gpu_bytes(enum plumb_dtype t) { return t == PLUMB_BF16 ? 2 : 4; }
+
 /* Whether 16-byte accesses are possible: from `p` on, in rows `ld` elements apart. */
 template <class T> static inline bool plumb_aligned16(const T *p, int64_t ld)
 {

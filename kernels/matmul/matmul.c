@@ -2,6 +2,8 @@
  * code that runs it. */
 #include <plumb/matmul.h>
 
+#include <plumb/backend.h>
+
 #include "kernels/matmul/matmul_library.h"
 #include "kernels/op.h"
 #include "kernels/simd.h"
@@ -74,6 +76,7 @@ int plumb_matmul(const struct plumb_device *dev, const struct plumb_matmul *args
         plumb_matmul_ref(&a, dev->round);
         return PLUMB_OK;
     }
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "matmul", &a, sizeof a);
     if (a.K == 0) {
         without_sum(&a);
         return PLUMB_OK;

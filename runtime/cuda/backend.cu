@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels/gpu.h"
+#include "kernels/matmul/matmul_gpu.h"
 
 #ifndef PLUMB_BACKEND_NAME
 #define PLUMB_BACKEND_NAME "cuda"
@@ -61,12 +62,15 @@ static int open_device(int index, struct plumb_device *dev)
     PLUMB_TRY(status(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream"));
     dev->index = index;
     dev->stream = stream;
-    return PLUMB_OK;
+    const int rc = plumb_gpu_matmul_open(dev);
+    if (rc) cudaStreamDestroy(stream);
+    return rc;
 }
 
 static void close_device(struct plumb_device *dev)
 {
     cudaStreamSynchronize(plumb_gpu_stream(dev));
+    plumb_gpu_matmul_close(dev);
     cudaStreamDestroy(plumb_gpu_stream(dev));
 }
 
