@@ -28,6 +28,7 @@ if(NOT PLUMB_CUDA STREQUAL OFF)
         message(STATUS "no nvcc: the CUDA backend is not built (the CPU build is complete)")
     endif()
 endif()
+include(cmake/gpu_static.cmake)
 
 # A folder of its own, because a source's language is set per folder: there .cu files are C++.
 include(CheckLanguage)
