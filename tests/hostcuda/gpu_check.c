@@ -56,14 +56,16 @@ static bool print_counts(const struct plumb_case_mem *m, bool backward)
     const double used = 100 * ratio((double)(c.load_bytes + c.store_bytes), moved);
     const double shared = ratio((double)c.shared_waves, (double)c.shared_ideal);
     const struct traffic_limit *limit = traffic_limit_of(m->op->name, backward);
-    const bool good = rows <= limit->block && used >= limit->used && shared <= limit->shared;
+    const bool good = c.launches == 0 ||
+                      (rows <= limit->block && used >= limit->used && shared <= limit->shared);
     printf("%-14s %-34.34s %-8s %s %6.1f %4llu %7.2f %7.2f %7.2f %6.1f %6.2f %s\n", m->op->name,
            m->c->name, plumb_dtype_name(m->act), backward ? "bwd" : "fwd", least / 1e6,
            (unsigned long long)c.launches, ratio(moved, least),
            ratio(32.0 * (double)c.block_sectors, least), rows, used, shared,
-           !good        ? "OVER THE LIMIT"
-           : limit->why ? limit->why
-                        : "");
+           !good             ? "OVER THE LIMIT"
+           : c.launches == 0 ? "by a library"
+           : limit->why      ? limit->why
+                             : "");
     return good;
 }
 
