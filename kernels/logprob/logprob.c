@@ -2,6 +2,7 @@
 #include <plumb/logprob.h>
 
 #include <math.h>
+#include <plumb/backend.h>
 
 #include "kernels/logprob/logprob_plan.h"
 #include "kernels/op.h"
@@ -37,11 +38,13 @@ static int check_options(const struct plumb_logprob *a)
     return PLUMB_OK;
 }
 
-static int check_pairs(const struct plumb_logprob *a)
+/* On a device the indices are out of reach: bad ones give NaN there. */
+static int check_pairs(const struct plumb_device *dev, const struct plumb_logprob *a)
 {
     const int64_t vocab = a->valid_vocab ? a->valid_vocab : a->V;
     if (!a->row) return plumb_fail(PLUMB_EINVAL, "logprob: row is missing");
     if (!a->target) return plumb_fail(PLUMB_EINVAL, "logprob: target is missing");
+    if (dev->kind == PLUMB_DEV_CUDA) return PLUMB_OK;
     for (int64_t i = 0; i < a->M; i++) {
         if (a->row[i] < 0 || a->row[i] >= a->N)
             return plumb_fail(PLUMB_EINVAL, "logprob: row[%lld]=%d, must be 0 to %lld",
@@ -59,7 +62,7 @@ static int check_inputs(const struct plumb_device *dev, const struct plumb_logpr
     PLUMB_TRY(check_sizes(a));
     PLUMB_TRY(check_options(a));
     if (!a->M) return PLUMB_OK;
-    PLUMB_TRY(check_pairs(a));
+    PLUMB_TRY(check_pairs(dev, a));
     const unsigned same = PLUMB_MASK(a->x.dtype);
     PLUMB_TRY(plumb_check_tensor("logprob", dev, "x", &a->x, PLUMB_MASK_FLOATS));
     PLUMB_TRY(plumb_check_tensor("logprob", dev, "w", &a->w, same));
@@ -111,6 +114,7 @@ int plumb_logprob_fwd(const struct plumb_device *dev, const struct plumb_logprob
     PLUMB_TRY(check_inputs(dev, a));
     PLUMB_TRY(check_outputs(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return plumb_logprob_fwd_native(a);
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "logprob_fwd", a, sizeof *a);
     plumb_logprob_fwd_ref(a, dev->round);
     return PLUMB_OK;
 }
@@ -122,6 +126,7 @@ int plumb_logprob_bwd(const struct plumb_device *dev, const struct plumb_logprob
     PLUMB_TRY(plumb_check_optional("logprob", dev, "entropy", &a->entropy, PLUMB_MASK_F32));
     PLUMB_TRY(check_gradients(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return plumb_logprob_bwd_native(a);
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "logprob_bwd", a, sizeof *a);
     plumb_logprob_bwd_ref(a, dev->round);
     return PLUMB_OK;
 }
@@ -133,6 +138,7 @@ int plumb_logprob_fused(const struct plumb_device *dev, const struct plumb_logpr
     PLUMB_TRY(check_gradients(dev, a));
     PLUMB_TRY(check_groups(a));
     if (dev->kind == PLUMB_DEV_CPU) return plumb_logprob_fused_native(a);
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "logprob_fused", a, sizeof *a);
     plumb_logprob_fwd_ref(a, dev->round);
     if (a->M) PLUMB_TRY(a->epilogue(a->epilogue_ctx, 0, a->M));
     plumb_logprob_bwd_ref(a, dev->round);
@@ -143,6 +149,8 @@ size_t plumb_logprob_workspace(const struct plumb_device *dev, const struct plum
 {
     if (check_sizes(a)) return 0; /* the op itself will say why */
     if (dev->kind == PLUMB_DEV_CPU) return plumb_logprob_plan(a).bytes;
+    if (dev->kind == PLUMB_DEV_CUDA)
+        return plumb_backend_size(dev, "logprob_workspace", a, sizeof *a);
     const int64_t rows = a->M < PLUMB_LOGPROB_REF_ROWS ? a->M : PLUMB_LOGPROB_REF_ROWS;
     return (size_t)(rows * (a->V + 2 * a->H)) * sizeof(double);
 }
