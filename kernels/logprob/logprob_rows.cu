@@ -1,6 +1,6 @@
-/* Row work of the head on a device: the logits of a pair are read once into registers. A block takes
- * a pair; its number of threads follows from the vocabulary alone, and every sum has a fixed order,
- * so a pair's bits depend on nothing but its logits. */
+/* Row work of the head on a device: the logits of a pair are read once into registers. A block
+ * takes a pair; its number of threads follows from the vocabulary alone, and every sum has a fixed
+ * order, so a pair's bits depend on nothing but its logits. */
 #include <math.h>
 
 #include "kernels/logprob/logprob_gpu.h"
