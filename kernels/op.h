@@ -56,6 +56,9 @@ void plumb_case_alias(struct plumb_case_mem *m, struct plumb_tensor *t,
  * int32 outputs are compared exactly. */
 int32_t *plumb_case_index(struct plumb_case_mem *m, int64_t count);
 int32_t *plumb_case_index_out(struct plumb_case_mem *m, const char *name, int64_t count);
+/* Outputs beside the tensors: f64 compared by the rule, int64 exactly. */
+double *plumb_case_f64_out(struct plumb_case_mem *m, const char *name, int64_t count);
+int64_t *plumb_case_i64_out(struct plumb_case_mem *m, const char *name, int64_t count);
 /* The same for bytes of any kind that the op reads or writes on its device. */
 void *plumb_case_device_bytes(struct plumb_case_mem *m, size_t bytes);
 void *plumb_case_bytes(struct plumb_case_mem *m, size_t bytes); /* zeroed memory of the host */

@@ -1,9 +1,12 @@
-/* Philox 4x32-10 as in plumb/rng.h, inline so that loops over many elements vectorise. */
+/* Philox 4x32-10 as in plumb/rng.h, inline so that loops over many elements vectorise and kernels
+ * can call it. */
 #pragma once
 #include <plumb/rng.h>
 
+#include "kernels/scalar.h"
+
 /* Word 0 of plumb_rng_block at `position`. */
-static inline uint32_t plumb_philox_word(const struct plumb_rng_key *key, uint64_t position)
+PLUMB_HD uint32_t plumb_philox_word(const struct plumb_rng_key *key, uint64_t position)
 {
     uint32_t c0 = (uint32_t)position, c1 = (uint32_t)(position >> 32);
     uint32_t c2 = (uint32_t)key->sample, c3 = (uint32_t)(key->sample >> 32) ^ (key->purpose << 24);

@@ -69,7 +69,9 @@ int plumb_optimizer_step(struct plumb_optimizer *o, struct plumb_model *m, int64
         .beta2 = o->beta2,
         .eps = o->eps,
         .weight_decay = o->weight_decay,
-        .grad_scale = plumb_clip_factor(*norm, o->max_grad_norm),
+        .grad_scale = 1,
+        .norm = norm,
+        .max_grad_norm = o->max_grad_norm,
         .step = step,
         .seed = o->seed,
     };

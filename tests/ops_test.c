@@ -78,8 +78,9 @@ static int check_results(struct plumb_case_mem *truth, struct plumb_case_mem *ya
     for (int k = 0; k < truth->items; k++) {
         if (!is_result(&truth->item[k])) continue;
         const struct worst w = compare(&truth->item[k], &yard->item[k], &device->item[k]);
-        const bool integer = device->item[k].dtype == PLUMB_I32;
-        const enum plumb_dtype own = integer ? PLUMB_F64 : device->item[k].dtype;
+        const enum plumb_dtype dtype = device->item[k].dtype;
+        const bool integer = dtype == PLUMB_I32 || dtype == PLUMB_I64;
+        const enum plumb_dtype own = integer ? PLUMB_F64 : dtype;
         const double bound = 2 * w.yard + plumb_dtype_eps(own) * w.scale;
         cr_expect(!w.special && w.device <= bound,
                   "%s, case \"%s\", %s: %s[%lld]: error %.3g, bound %.3g (yardstick %.3g, largest "

@@ -74,7 +74,8 @@ static struct plumb_item *add(struct plumb_case_mem *m, struct plumb_tensor *t,
     }
     struct plumb_item *it = &m->item[m->items++];
     *it = (struct plumb_item){ .kind = kind, .role = role, .count = count, .of = -1, .alias = -1 };
-    it->dtype = m->dev.kind == PLUMB_DEV_REF && dtype != PLUMB_I32 ? PLUMB_F64 : dtype;
+    const bool integer = dtype == PLUMB_I32 || dtype == PLUMB_I64;
+    it->dtype = m->dev.kind == PLUMB_DEV_REF && !integer ? PLUMB_F64 : dtype;
     strncpy(it->name, name, sizeof it->name - 1);
     const size_t bytes = at_least_one(count) * plumb_dtype_bytes(it->dtype);
     it->host = must(malloc(bytes));
@@ -210,6 +211,16 @@ int32_t *plumb_case_index_out(struct plumb_case_mem *m, const char *name, int64_
     return add(m, NULL, PLUMB_ITEM_INDEX_OUT, PLUMB_CASE_STAT, PLUMB_I32, name, count)->data;
 }
 
+double *plumb_case_f64_out(struct plumb_case_mem *m, const char *name, int64_t count)
+{
+    return add(m, NULL, PLUMB_ITEM_INDEX_OUT, PLUMB_CASE_STAT, PLUMB_F64, name, count)->data;
+}
+
+int64_t *plumb_case_i64_out(struct plumb_case_mem *m, const char *name, int64_t count)
+{
+    return add(m, NULL, PLUMB_ITEM_INDEX_OUT, PLUMB_CASE_STAT, PLUMB_I64, name, count)->data;
+}
+
 uint64_t plumb_case_below(struct plumb_case_mem *m, uint64_t n)
 {
     const struct plumb_rng_key key = { .seed = 7, .purpose = PLUMB_RNG_TEST };
@@ -222,6 +233,7 @@ double plumb_item_get(const struct plumb_item *it, int64_t i)
     case PLUMB_F64: return ((const double *)it->host)[i];
     case PLUMB_F32: return (double)((const float *)it->host)[i];
     case PLUMB_BF16: return (double)plumb_bf16_to_f32(((const uint16_t *)it->host)[i]);
+    case PLUMB_I64: return (double)((const int64_t *)it->host)[i];
     default: return ((const int32_t *)it->host)[i];
     }
 }
@@ -232,6 +244,7 @@ void plumb_item_set(struct plumb_item *it, int64_t i, double v)
     case PLUMB_F64: ((double *)it->host)[i] = v; break;
     case PLUMB_F32: ((float *)it->host)[i] = (float)v; break;
     case PLUMB_BF16: ((uint16_t *)it->host)[i] = plumb_f32_to_bf16((float)v); break;
+    case PLUMB_I64: ((int64_t *)it->host)[i] = (int64_t)v; break;
     default: ((int32_t *)it->host)[i] = (int32_t)v; break;
     }
 }
@@ -241,7 +254,8 @@ void plumb_case_reset(struct plumb_case_mem *m)
     for (int k = 0; k < m->items; k++) {
         struct plumb_item *it = &m->item[k];
         if (it->alias >= 0) continue;
-        const double poison = it->dtype == PLUMB_I32 ? -77 : (double)NAN;
+        const bool integer = it->dtype == PLUMB_I32 || it->dtype == PLUMB_I64;
+        const double poison = integer ? -77 : (double)NAN;
         for (int64_t i = 0; i < it->count; i++)
             plumb_item_set(it, i, it->initial ? it->initial[i] : poison);
         must_do(plumb_device_upload(&m->dev, it->data, it->host, item_bytes(it)));

@@ -5,9 +5,11 @@
 PLUMB_BEGIN_C
 
 /* One step over `count` elements:
- *   g = grad_scale * grad;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
+ *   g = s grad, s = grad_scale * plumb_clip_factor(*norm, max_grad_norm)
+ *   m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
  *   w = w (1 - lr*weight_decay) - lr/(1-b1^t) * m / (sqrt(v / (1-b2^t)) + eps)
- * Elements with decay[i/32] bit clear take no weight decay: decay NULL = none. */
+ * Elements with decay[i/32] clear take no weight decay. A norm that is not finite leaves w, m, v
+ * and copy as they are: the host need not wait for the norm before it asks for the step. */
 struct plumb_adamw {
     size_t struct_bytes;
     int64_t count;
@@ -19,7 +21,10 @@ struct plumb_adamw {
     const uint8_t *decay;        /* (ceil(count/32)) 1 = decays, one byte per run of 32 elements;
                                   * NULL = nothing decays */
     double lr, beta1, beta2, eps, weight_decay;
-    double grad_scale;           /* clip factor */
+    double grad_scale;           /* of the gradient, clipping aside; finite */
+    const double *norm;          /* in, one number in the device's memory: the L2 norm that is
+                                  * clipped; NULL = no clipping */
+    double max_grad_norm;        /* with norm; <= 0 = no clipping */
     int64_t step;                /* t, from 1 */
     uint64_t seed;               /* of stochastic rounding: Philox(seed, PLUMB_RNG_ROUND, step,
                                   * element) */
@@ -29,14 +34,14 @@ struct plumb_adamw {
 int plumb_adamw(const struct plumb_device *dev, const struct plumb_adamw *a);
 void plumb_adamw_ref(const struct plumb_adamw *a, enum plumb_dtype round);
 
-/* *norm = L2 norm of x; f64 accumulation in fixed blocks merged in index order. *first_bad =
- * index of the first element that is not finite, or -1. */
+/* *norm = L2 norm of x, in f64; its bits depend on x alone: cpu and cuda give the same. *first_bad
+ * = index of the first element that is not finite, or -1. */
 struct plumb_gradnorm {
     size_t struct_bytes;
     int64_t count;
     struct plumb_tensor x;       /* in, f32 */
-    double *norm;                /* out */
-    int64_t *first_bad;          /* out, may be NULL */
+    double *norm;                /* out, one number in the device's memory */
+    int64_t *first_bad;          /* out, likewise; may be NULL */
     struct plumb_tensor work;    /* plumb_gradnorm_workspace bytes */
 };
 int plumb_gradnorm(const struct plumb_device *dev, const struct plumb_gradnorm *a);

@@ -1,4 +1,5 @@
 /* Checks the arguments of the optimizer's step and picks the code that runs it. */
+#include <plumb/backend.h>
 #include <plumb/optim.h>
 
 #include <math.h>
@@ -25,6 +26,8 @@ static int check(const struct plumb_device *dev, const struct plumb_adamw *a)
     PLUMB_TRY(check_number("beta2", a->beta2, 0, 1));
     PLUMB_TRY(check_number("eps", a->eps, 0, INFINITY));
     PLUMB_TRY(check_number("weight_decay", a->weight_decay, 0, INFINITY));
+    if (!isfinite(a->grad_scale))
+        return plumb_fail(PLUMB_EINVAL, "adamw: grad_scale=%g, must be finite", a->grad_scale);
     if (a->count == 0) return PLUMB_OK;
     PLUMB_TRY(plumb_check_tensor("adamw", dev, "grad", &a->grad, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_tensor("adamw", dev, "m", &a->m, PLUMB_MASK_F32));
@@ -39,6 +42,7 @@ int plumb_adamw(const struct plumb_device *dev, const struct plumb_adamw *a)
 {
     PLUMB_TRY(check(dev, a));
     if (a->count == 0) return PLUMB_OK;
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "adamw", a, sizeof *a);
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_adamw_cpu, a);
     plumb_adamw_ref(a, dev->round);
     return PLUMB_OK;

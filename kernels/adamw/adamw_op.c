@@ -1,6 +1,9 @@
-/* Cases of the optimizer's step. dim: elements, step, decay (1 = on every other run of 32).
- * opt: lr, weight_decay, eps, grad_scale, beta1, beta2. */
+/* Cases of the optimizer's step. dim: elements, step, decay (1 = on every other run of 32), start
+ * (elements past the arrays'), norm (1 = clipped to 1, 2 = not finite). opt: lr, weight_decay, eps,
+ * grad_scale, beta1, beta2. */
 #include <plumb/optim.h>
+
+#include <math.h>
 
 #include "kernels/op.h"
 
@@ -8,6 +11,9 @@ static const struct plumb_case cases[] = {
     { "first step", { 100, 1 }, { 1e-3, 0, 1e-8, 1, 0.9, 0.999 } },
     { "with decay and clipping, odd count", { 1037, 17, 1 }, { 1e-2, 0.1, 1e-8, 0.3, 0.9, 0.95 } },
     { "late step, several threads", { 40000, 100000, 1 }, { 5e-6, 0.01, 1e-6, 1, 0.9, 0.999 } },
+    { "norm clipped", { 5000, 17, 1, 0, 1 }, { 1e-2, 0.1, 1e-8, 0.3, 0.9, 0.95 } },
+    { "norm not finite", { 5000, 17, 1, 0, 2 }, { 1e-2, 0.1, 1e-8, 0.3, 0.9, 0.95 } },
+    { "an unaligned start", { 3002, 2, 1, 3 }, { 1e-2, 0.1, 1e-8, 1, 0.9, 0.95 } },
     { "no memory", { 65, 3, 1 }, { 1e-3, 0.1, 1e-8, 1, 0, 0 } },
     { "short memory", { 65, 3 }, { 1e-3, 0, 1e-8, 1, 0.4, 0.4 } },
     { "nothing", { 0, 1 }, { 1e-3, 0, 1e-8, 1, 0.9, 0.999 } },
@@ -27,11 +33,20 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
                                .grad_scale = o[3],
                                .beta1 = o[4],
                                .beta2 = o[5] };
-    const int64_t runs = (a->count + 31) / 32;
-    plumb_case_in(m, &a->grad, NULL, PLUMB_CASE_STAT, "grad", a->count, -2, 2);
-    plumb_case_inout(m, &a->m, PLUMB_CASE_STAT, "m", a->count, -1, 1);
-    plumb_case_inout(m, &a->v, PLUMB_CASE_STAT, "v", a->count, 0, 2);
-    plumb_case_inout(m, &a->w, PLUMB_CASE_STAT, "w", a->count, -1, 1);
+    const int64_t runs = (a->count + 31) / 32, start = c->dim[3], all = start + a->count;
+    plumb_case_in(m, &a->grad, NULL, PLUMB_CASE_STAT, "grad", all, -2, 2);
+    plumb_case_inout(m, &a->m, PLUMB_CASE_STAT, "m", all, -1, 1);
+    plumb_case_inout(m, &a->v, PLUMB_CASE_STAT, "v", all, 0, 2);
+    plumb_case_inout(m, &a->w, PLUMB_CASE_STAT, "w", all, -1, 1);
+    struct plumb_tensor *const arrays[] = { &a->grad, &a->m, &a->v, &a->w };
+    for (int k = 0; k < 4; k++)
+        arrays[k]->data = (char *)arrays[k]->data +
+                          (size_t)start * plumb_dtype_bytes(arrays[k]->dtype);
+    if (c->dim[4]) {
+        double *norm = plumb_case_device_bytes(m, sizeof *norm);
+        *norm = c->dim[4] == 2 ? (double)INFINITY : 81.5;
+        a->norm = norm, a->max_grad_norm = 1;
+    }
     if (!c->dim[2]) return;
     uint8_t *decay = plumb_case_device_bytes(m, (size_t)runs);
     for (int64_t r = 0; r < runs; r += 2)

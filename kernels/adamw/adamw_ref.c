@@ -12,8 +12,11 @@ void plumb_adamw_ref(const struct plumb_adamw *a, enum plumb_dtype round)
     const double b1 = R(a->beta1), b2 = R(a->beta2);
     const double step = R(a->lr / (1 - pow(a->beta1, (double)a->step)));
     const double root = R(sqrt(1 - pow(a->beta2, (double)a->step)));
+    if (a->norm && !isfinite(*a->norm)) return;
+    const double clip = a->norm ? plumb_clip_factor(*a->norm, a->max_grad_norm) : 1;
+    const double scale = R(a->grad_scale * clip);
     for (int64_t i = 0; i < a->count; i++) {
-        const double g = R(R(a->grad_scale) * grad[i]);
+        const double g = R(scale * grad[i]);
         m[i] = R(R(b1 * m[i]) + R(R(1 - a->beta1) * g));
         v[i] = R(R(b2 * v[i]) + R(R(1 - a->beta2) * R(g * g)));
         const double denominator = R(R(R(sqrt(v[i])) / root) + R(a->eps));

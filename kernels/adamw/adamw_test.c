@@ -152,6 +152,43 @@ Test(adamw, stochastic_rounding_is_the_same_on_the_baseline)
     is_unbiased();
 }
 
+/* The factor from a norm is the factor given: the same bits. */
+Test(adamw, clips_by_the_norm_it_is_given)
+{
+    float given[100];
+    const double norm = 4, factor = 0.25 * plumb_clip_factor(norm, 1);
+    for (int pass = 0; pass < 2; pass++) {
+        struct plumb_adamw a = step_of(100, wide);
+        for (int i = 0; i < 100; i++)
+            w[i] = 0.5f, grad[i] = (float)sin(i), m[i] = v[i] = 0.01f;
+        a.grad_scale = pass ? 0.25 : factor;
+        a.norm = pass ? &norm : NULL;
+        a.max_grad_norm = 1;
+        step(&a);
+        if (!pass) memcpy(given, w, sizeof given);
+    }
+    cr_expect_arr_eq(w, given, sizeof given);
+}
+
+Test(adamw, a_norm_that_is_not_finite_changes_nothing)
+{
+    const double bad[] = { NAN, INFINITY };
+    for (int k = 0; k < 2; k++) {
+        struct plumb_adamw a = step_of(40, wide);
+        for (int i = 0; i < 40; i++)
+            w[i] = m[i] = v[i] = 0.5f, grad[i] = 1, narrow[i] = 7;
+        a.copy = half, a.norm = &bad[k], a.decay = decay, a.weight_decay = 0.1;
+        memset(decay, 1, sizeof decay);
+        step(&a);
+        for (int i = 0; i < 40; i++)
+            cr_assert(w[i] == 0.5f && m[i] == 0.5f && v[i] == 0.5f && narrow[i] == 7);
+        a.copy.data = NULL, a.w = half;
+        step(&a);
+        for (int i = 0; i < 40; i++)
+            cr_assert(narrow[i] == 7 && m[i] == 0.5f && v[i] == 0.5f);
+    }
+}
+
 Test(adamw, refuses_numbers_out_of_range)
 {
     struct plumb_adamw a = step_of(4, wide);

@@ -1,4 +1,5 @@
 /* Checks the arguments of the conversion and picks the code that runs it. */
+#include <plumb/backend.h>
 #include <plumb/optim.h>
 
 #include "kernels/op.h"
@@ -18,6 +19,7 @@ int plumb_cast(const struct plumb_device *dev, const struct plumb_cast *a)
     if (a->x.data == a->y.data && plumb_dtype_bytes(a->x.dtype) != plumb_dtype_bytes(a->y.dtype))
         return plumb_fail(PLUMB_EINVAL, "cast: y is x, but %s and %s differ in size",
                           plumb_dtype_name(a->x.dtype), plumb_dtype_name(a->y.dtype));
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "cast", a, sizeof *a);
     if (dev->kind == PLUMB_DEV_CPU || a->x.dtype != PLUMB_F64 || a->y.dtype != PLUMB_F64)
         return PLUMB_CPU_CALL(plumb_cast_cpu, a);
     plumb_cast_ref(a, dev->round);

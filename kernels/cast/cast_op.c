@@ -1,5 +1,5 @@
 /* Cases of the conversion. dim: elements, x in the dtype of activations (else f32), y likewise,
- * accumulate. */
+ * accumulate, start (elements past the arrays'). */
 #include <plumb/optim.h>
 
 #include "kernels/op.h"
@@ -9,6 +9,8 @@ static const struct plumb_case cases[] = {
     { "activations to f32", { 70000, 1, 0 } },
     { "activations added to f32", { 129, 1, 0, 1 } },
     { "f32 added to activations", { 65, 0, 1, 1 } },
+    { "activations added to activations, unaligned", { 3001, 1, 1, 1, 3 } },
+    { "f32 to activations, unaligned", { 5000, 0, 1, 0, 1 } },
     { "nothing", { 0, 0, 1 } },
     { "100 M weights to activations", { 100000000, 0, 1 }, .bench = true },
 };
@@ -20,11 +22,14 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
     *a = (struct plumb_cast){ .struct_bytes = sizeof *a, .count = d[0], .accumulate = d[3] };
     const enum plumb_case_role from = d[1] ? PLUMB_CASE_ACT : PLUMB_CASE_STAT;
     const enum plumb_case_role to = d[2] ? PLUMB_CASE_ACT : PLUMB_CASE_STAT;
-    plumb_case_in(m, &a->x, NULL, from, "x", a->count, -4, 4);
+    const int64_t start = d[4], all = start + a->count;
+    plumb_case_in(m, &a->x, NULL, from, "x", all, -4, 4);
     if (a->accumulate)
-        plumb_case_inout(m, &a->y, to, "y", a->count, -4, 4);
+        plumb_case_inout(m, &a->y, to, "y", all, -4, 4);
     else
-        plumb_case_out(m, &a->y, NULL, to, "y", a->count);
+        plumb_case_out(m, &a->y, NULL, to, "y", all);
+    a->x.data = (char *)a->x.data + (size_t)start * plumb_dtype_bytes(a->x.dtype);
+    a->y.data = (char *)a->y.data + (size_t)start * plumb_dtype_bytes(a->y.dtype);
 }
 
 static double bytes(const struct plumb_case *c, size_t elem, bool backward)

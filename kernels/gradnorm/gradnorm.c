@@ -1,4 +1,5 @@
 /* Checks the arguments of the gradient norm and picks the code that runs it. */
+#include <plumb/backend.h>
 #include <plumb/optim.h>
 
 #include "kernels/gradnorm/gradnorm.h"
@@ -18,17 +19,15 @@ int plumb_gradnorm(const struct plumb_device *dev, const struct plumb_gradnorm *
     PLUMB_TRY(plumb_check_size("gradnorm", "count", a->count, 0));
     if (!a->norm) return plumb_fail(PLUMB_EINVAL, "gradnorm: norm is missing");
     if (a->count > 0) PLUMB_TRY(plumb_check_tensor("gradnorm", dev, "x", &a->x, PLUMB_MASK_F32));
-    if (a->count > 0 && dev->kind == PLUMB_DEV_CPU) {
-        if (!a->work.data) return plumb_fail(PLUMB_EINVAL, "gradnorm: work is missing");
-        return PLUMB_CPU_CALL(plumb_gradnorm_cpu, a);
-    }
+    if (a->count > 0 && dev->kind != PLUMB_DEV_REF && !a->work.data)
+        return plumb_fail(PLUMB_EINVAL, "gradnorm: work is missing");
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "gradnorm", a, sizeof *a);
+    if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_gradnorm_cpu, a);
     plumb_gradnorm_ref(a, dev->round);
     return PLUMB_OK;
 }
 
 double plumb_clip_factor(double norm, double max_norm)
 {
-    const double factor = max_norm / (norm + 1e-6);
-    if (max_norm <= 0 || factor >= 1) return 1;
-    return factor; /* of a norm that is not finite: 0, or NaN as the norm */
+    return plumb_gradnorm_clip(norm, max_norm);
 }
