@@ -1,5 +1,6 @@
 /* Storage of a batch's activations. */
 #include <plumb/attention.h>
+#include <plumb/embed.h>
 #include <plumb/glu.h>
 #include <plumb/norm.h>
 #include <plumb/reduce.h>
@@ -83,6 +84,8 @@ static size_t work_bytes(const struct plumb_model *m, int64_t N, int64_t keys, b
                                       .D = c->head_size };
     n = larger(n, plumb_norm_bwd_workspace(&m->dev, &wide));
     n = larger(n, plumb_norm_bwd_workspace(&m->dev, &heads));
+    const struct plumb_embed rows = { .struct_bytes = sizeof rows, .N = N };
+    n = larger(n, plumb_embed_bwd_workspace(&m->dev, &rows));
     const int64_t widths[] = { c->width, qkv_width(c), up_width(c) };
     for (int i = 0; i < 3; i++) {
         const struct plumb_colsum s = { .struct_bytes = sizeof s, .N = N, .D = widths[i] };

@@ -79,5 +79,6 @@ int plumb_model_backward(const struct plumb_model *m, const struct plumb_batch *
     }
     struct plumb_embed embed = embedding(m, batch);
     embed.dy = a->g;
+    embed.work = a->work;
     return plumb_embed_bwd(&m->dev, &embed);
 }

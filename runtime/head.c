@@ -129,5 +129,9 @@ int plumb_score_bwd(const struct plumb_model *m, const struct plumb_batch *b, st
     struct plumb_embed rows = gather(m, b->N, s);
     rows.dy = s->dpanel;
     rows.dw = a->dhidden;
+    rows.work = a->work;
+    if (plumb_embed_bwd_workspace(&m->dev, &rows) > a->work_bytes)
+        return plumb_fail(PLUMB_EINVAL, "score: B=%lld rows, but room for N=%lld tokens",
+                          (long long)s->B, (long long)a->N);
     return plumb_embed_bwd(&m->dev, &rows);
 }

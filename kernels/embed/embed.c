@@ -1,17 +1,21 @@
 /* Checks the arguments of the embedding and picks the code that runs it. */
+#include <plumb/backend.h>
 #include <plumb/embed.h>
 
 #include <math.h>
 
+#include "kernels/embed/embed_sort.h"
 #include "kernels/op.h"
 
 PLUMB_CPU_DECLARE(plumb_embed_fwd_cpu, plumb_embed);
 PLUMB_CPU_DECLARE(plumb_embed_bwd_cpu, plumb_embed);
 
-static int check_ids(const char *field, const int32_t *id, int64_t N, const char *limit,
-                     int64_t end)
+/* Ids that lie on a device are not read here: there each row checks its own. */
+static int check_ids(const struct plumb_device *dev, const char *field, const int32_t *id,
+                     int64_t N, const char *limit, int64_t end)
 {
     if (!id && N > 0) return plumb_fail(PLUMB_EINVAL, "embed: %s is missing", field);
+    if (dev->kind == PLUMB_DEV_CUDA) return PLUMB_OK;
     for (int64_t n = 0; n < N; n++)
         if (id[n] < 0 || id[n] >= end)
             return plumb_fail(PLUMB_EINVAL, "embed: %s[%lld]=%d, must be in [0,%s=%lld)", field,
@@ -28,8 +32,8 @@ static int check(const struct plumb_device *dev, const struct plumb_embed *a, bo
     PLUMB_TRY(plumb_check_size("embed", "P", a->P, 0));
     if (!isfinite(a->scale))
         return plumb_fail(PLUMB_EINVAL, "embed: scale=%g, must be finite", a->scale);
-    PLUMB_TRY(check_ids("token", a->token, a->N, "V", a->V));
-    if (a->P > 0) PLUMB_TRY(check_ids("position", a->position, a->N, "P", a->P));
+    PLUMB_TRY(check_ids(dev, "token", a->token, a->N, "V", a->V));
+    if (a->P > 0) PLUMB_TRY(check_ids(dev, "position", a->position, a->N, "P", a->P));
     if (!backward) {
         PLUMB_TRY(plumb_check_tensor("embed", dev, "w", &a->w, PLUMB_MASK_FLOATS));
         if (a->P > 0)
@@ -39,13 +43,25 @@ static int check(const struct plumb_device *dev, const struct plumb_embed *a, bo
     PLUMB_TRY(plumb_check_tensor("embed", dev, "dy", &a->dy, PLUMB_MASK_FLOATS));
     PLUMB_TRY(plumb_check_tensor("embed", dev, "dw", &a->dw, PLUMB_MASK_F32));
     if (a->P > 0) PLUMB_TRY(plumb_check_tensor("embed", dev, "dwpos", &a->dwpos, PLUMB_MASK_F32));
+    if (dev->kind != PLUMB_DEV_CUDA || a->N == 0) return PLUMB_OK;
+    if (a->N > PLUMB_EMBED_MOST || a->V > PLUMB_EMBED_MOST || a->P > PLUMB_EMBED_MOST)
+        return plumb_fail(PLUMB_EINVAL, "embed: N=%lld, V=%lld, P=%lld, must be at most %lld",
+                          (long long)a->N, (long long)a->V, (long long)a->P,
+                          (long long)PLUMB_EMBED_MOST);
+    if (!a->work.data) return plumb_fail(PLUMB_EINVAL, "embed: work is missing");
     return PLUMB_OK;
+}
+
+size_t plumb_embed_bwd_workspace(const struct plumb_device *dev, const struct plumb_embed *a)
+{
+    return dev->kind == PLUMB_DEV_CUDA ? plumb_embed_sort_bytes(a->N) : 0;
 }
 
 int plumb_embed_fwd(const struct plumb_device *dev, const struct plumb_embed *a)
 {
     PLUMB_TRY(check(dev, a, false));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_embed_fwd_cpu, a);
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "embed_fwd", a, sizeof *a);
     plumb_embed_fwd_ref(a, dev->round);
     return PLUMB_OK;
 }
@@ -54,6 +70,7 @@ int plumb_embed_bwd(const struct plumb_device *dev, const struct plumb_embed *a)
 {
     PLUMB_TRY(check(dev, a, true));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_embed_bwd_cpu, a);
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "embed_bwd", a, sizeof *a);
     plumb_embed_bwd_ref(a, dev->round);
     return PLUMB_OK;
 }

@@ -7,6 +7,9 @@ static const struct plumb_case cases[] = {
     { "odd width, repeated tokens", { 40, 37, 5 }, { 1 } },
     { "learned positions", { 12, 24, 9, 7 }, { 1 } },
     { "scaled", { 9, 33, 11 }, { 5.656854249492381 } },
+    { "runs over several batches, several pieces of a row", { 200, 1040, 3 }, { 1 } },
+    { "several tiles, ids of two digits", { 9000, 8, 700, 64 }, { 1 } },
+    { "ids of three digits", { 50, 1, 300000 }, { 1 } },
     { "one element", { 1, 1, 1 }, { 1 } },
     { "no rows", { 0, 16, 3 }, { 1 } },
     { "4k tokens of SmolLM2-135M", { 4096, 576, 49152 }, { 1 }, .bench = true },
@@ -33,6 +36,10 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
         plumb_case_in(m, &a->wpos, &a->dwpos, PLUMB_CASE_WEIGHT, "wpos", a->P * a->D, -1, 1);
     plumb_case_out(m, &a->y, &a->dy, PLUMB_CASE_RESID, "y", a->N * a->D);
 }
+static size_t workspace(const struct plumb_device *d, const void *a)
+{
+    return plumb_embed_bwd_workspace(d, a);
+}
 
 /* Forward reads the rows in use and writes y (f32); backward reads dy (f32) and adds to f32
  * rows. */
@@ -58,6 +65,8 @@ const struct plumb_op plumb_op_embed[] = {
       .bwd = bwd,
       .fwd_ref = fwd_ref,
       .bwd_ref = bwd_ref,
+      .workspace = workspace,
+      .work_offset = offsetof(struct plumb_embed, work),
       .bytes = bytes },
     { 0 },
 };
