@@ -1,6 +1,7 @@
 /* Packs examples into a forest of segments. */
 #include "algos/batching.h"
 
+#include <plumb/device.h>
 #include <string.h>
 
 static int sides(const struct plumb_batching *o, const struct plumb_example *e)
@@ -40,6 +41,7 @@ struct build {
     int32_t *token, *position, *start, *length, *parent, *row, *target, *offset, *last;
     int64_t *example;
     int64_t N, S, M, R, longest;
+    size_t bytes; /* of the integers, from `token` on */
 };
 
 static void append(struct build *b, struct plumb_ids ids, int64_t position)
@@ -105,17 +107,43 @@ static int allocate(struct build *b, const struct plumb_batch_size *z, struct pl
         PLUMB_TRY(plumb_arena_push(step, (size_t)arrays[i].n * sizeof(int32_t), &p));
         *arrays[i].p = p;
     }
+    b->bytes = (size_t)(step->base + step->used - (char *)b->token);
     void *p;
     PLUMB_TRY(plumb_arena_push(step, (size_t)z->sequences * sizeof *b->example, &p));
     b->example = p;
     return PLUMB_OK;
 }
 
-size_t plumb_batch_bytes(const struct plumb_batch_size *z)
+int plumb_batch_plan(const struct plumb_batch_size *z, struct plumb_arena *step)
 {
     const int64_t ints = 2 * z->tokens + 3 * z->segments + 2 * z->targets + 2 * z->sequences + 1;
-    return (size_t)ints * sizeof(int32_t) + (size_t)z->sequences * sizeof(int64_t) +
-           10 * PLUMB_ARENA_ALIGN;
+    const size_t bytes = (size_t)ints * sizeof(int32_t) + 10 * PLUMB_ARENA_ALIGN;
+    void *p;
+    PLUMB_TRY(plumb_arena_push(step, bytes, &p));
+    PLUMB_TRY(plumb_arena_push(step, (size_t)z->sequences * sizeof(int64_t), &p));
+    if (plumb_device_is_host(&step->dev)) return PLUMB_OK;
+    PLUMB_TRY(plumb_arena_push(step, sizeof(struct plumb_batch), &p));
+    return plumb_arena_push_device(step, bytes, &p);
+}
+
+/* Sends the integers, which lie in one piece, and lets the batch point to where they arrive. */
+static int send(const struct build *b, struct plumb_arena *step, struct plumb_batch *batch,
+                const int32_t **last)
+{
+    void *kept, *there;
+    if (plumb_device_is_host(&step->dev)) return PLUMB_OK;
+    PLUMB_TRY(plumb_arena_push(step, sizeof *batch, &kept));
+    memcpy(kept, batch, sizeof *batch);
+    PLUMB_TRY(plumb_arena_push_device(step, b->bytes, &there));
+    const int32_t **const arrays[] = { &batch->token,          &batch->position,
+                                       &batch->forest.start,   &batch->forest.length,
+                                       &batch->forest.parent,  &batch->targets.row,
+                                       &batch->targets.target, &batch->targets.offset,
+                                       last };
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
+        if (arrays[i]) *arrays[i] = (int32_t *)there + (*arrays[i] - b->token);
+    batch->host = kept;
+    return plumb_device_upload(&step->dev, there, b->token, b->bytes);
 }
 
 int plumb_batch_build(const struct plumb_batching *o, const struct plumb_example *e, int64_t count,
@@ -151,5 +179,5 @@ int plumb_batch_build(const struct plumb_batching *o, const struct plumb_example
         .example = b.example,
     };
     if (last_row) *last_row = b.last;
-    return PLUMB_OK;
+    return send(&b, step, out, last_row);
 }

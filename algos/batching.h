@@ -30,8 +30,10 @@ void plumb_batch_measure(const struct plumb_batching *o, const struct plumb_exam
 /* Builds the batch of `count` examples in `step`: sequences in order of examples, an example's
  * completions adjacent. Sequence r's pairs are [offset[r], offset[r+1]). A completion's first
  * token is predicted by the last prompt token; without a prompt the first token is no target.
- * last_row[r], if wanted, is the row of sequence r's last token. */
+ * last_row[r], if wanted, is the row of sequence r's last token. Where the arena's device has
+ * memory of its own, the arrays of *out and last_row are on their way there, and out->host has
+ * the ones built. */
 int plumb_batch_build(const struct plumb_batching *o, const struct plumb_example *e, int64_t count,
                       struct plumb_arena *step, struct plumb_batch *out, const int32_t **last_row);
-/* Bytes that plumb_batch_build takes at most for a batch of this size. */
-size_t plumb_batch_bytes(const struct plumb_batch_size *size);
+/* The pushes of plumb_batch_build for batches of up to this size. */
+int plumb_batch_plan(const struct plumb_batch_size *size, struct plumb_arena *step);

@@ -29,8 +29,6 @@ enum plumb_truncation { PLUMB_KEEP_START, PLUMB_KEEP_END };
 #define PLUMB_TRUNCATION_NAMES "keep_start", "keep_end"
 enum plumb_precision { PLUMB_PRECISION_F32, PLUMB_PRECISION_BF16, PLUMB_PRECISION_F64 };
 #define PLUMB_PRECISION_NAMES "float32", "bfloat16", "float64"
-enum plumb_device_choice { PLUMB_DEVICE_AUTO, PLUMB_DEVICE_CPU, PLUMB_DEVICE_REF };
-#define PLUMB_DEVICE_NAMES "auto", "cpu", "ref"
 
 struct plumb_train_config {
     /* model */
@@ -38,7 +36,7 @@ struct plumb_train_config {
     const char *tokenizer_name_or_path; /* NULL = the model's */
     enum plumb_precision dtype;         /* of weights and residual stream */
     enum plumb_tristate bf16;           /* mixed precision; unset = where the processor has it */
-    enum plumb_device_choice device;
+    const char *device; /* as plumb_device_open has it, or "auto" */
     bool gradient_checkpointing; /* recompute a layer's activations in backward; changes
                                          * no number */
     bool disable_dropout;        /* the model's dropout counts as 0; else dropout > 0 is

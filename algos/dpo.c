@@ -6,9 +6,11 @@
 #include "algos/policy.h"
 #include "algos/tasks.h"
 #include "runtime/read.h"
+#include "runtime/transfer.h"
 
 struct context {
     struct plumb_pairwise loss; /* for all pairs; the epilogue runs it on ranges */
+    const int32_t *offset;      /* loss.offset, in host memory */
     const struct plumb_device *dev;
 };
 
@@ -18,9 +20,9 @@ static int epilogue(void *ctx, int64_t first, int64_t count)
     const struct context *c = ctx;
     struct plumb_pairwise l = c->loss;
     int64_t i = 0, n = 0;
-    while (i < l.B && l.offset[2 * i] < first)
+    while (i < l.B && c->offset[2 * i] < first)
         i++;
-    while (i + n < l.B && l.offset[2 * (i + n) + 2] <= first + count)
+    while (i + n < l.B && c->offset[2 * (i + n) + 2] <= first + count)
         n++;
     l.B = n;
     l.offset += 2 * i;
@@ -46,9 +48,11 @@ static int reference_sums(const struct plumb_trainer *tr, const struct plumb_bat
     for (int64_t i = 0; i < count; i++)
         known = known && e[i].has_ref_logps;
     if (!known) return plumb_pass_sums(&tr->ref, b, step, sums);
+    struct plumb_tensor host;
+    PLUMB_TRY(plumb_twin(step, sums, 2 * count, &host));
     for (int64_t i = 0; i < 2 * count; i++)
-        plumb_tensor_set(sums, i, e[i / 2].ref_logps[i % 2]);
-    return PLUMB_OK;
+        plumb_tensor_set(host, i, e[i / 2].ref_logps[i % 2]);
+    return plumb_twin_send(step, host, sums, 2 * count);
 }
 
 static int precompute(const struct plumb_task *t, struct plumb_trainer *tr, struct plumb_example *e,
@@ -57,46 +61,68 @@ static int precompute(const struct plumb_task *t, struct plumb_trainer *tr, stru
     struct plumb_batch batch;
     struct plumb_tensor sums;
     PLUMB_TRY(plumb_batch_build(&t->batching, e, count, &tr->step, &batch, NULL));
-    PLUMB_TRY(plumb_arena_tensor(&tr->step, tr->policy.prec.master, 2 * count, &sums));
-    PLUMB_TRY(plumb_pass_sums(&tr->policy, &batch, &tr->step, sums));
+    PLUMB_TRY(plumb_pass_sums_known(&tr->policy, &batch, &tr->step, &sums));
     for (int64_t i = 0; i < 2 * count; i++)
         e[i / 2].ref_logps[i % 2] = plumb_tensor_get(sums, i);
     return PLUMB_OK;
 }
 
-/* Per-pair and per-sequence results of a micro-batch, in the step arena. */
+/* Per-pair and per-sequence results of a micro-batch. */
 struct results {
     struct plumb_tensor ref_sum, losses, logps, rewards;
+};
+
+/* A micro-batch between launch and finish, in the step arena. */
+struct work {
+    struct plumb_batch batch;
+    struct plumb_pass pass;
+    struct results r, host;
     void *group;
 };
 
-static int push_results(struct results *r, enum plumb_dtype stat, int64_t pairs,
+static int push_results(struct work *w, enum plumb_dtype stat, int64_t pairs,
                         struct plumb_arena *step)
 {
+    struct results *r = &w->r, *h = &w->host;
     PLUMB_TRY(plumb_arena_tensor(step, stat, 2 * pairs, &r->ref_sum));
     PLUMB_TRY(plumb_arena_tensor(step, stat, pairs, &r->losses));
     PLUMB_TRY(plumb_arena_tensor(step, stat, 2 * pairs, &r->logps));
     PLUMB_TRY(plumb_arena_tensor(step, stat, 2 * pairs, &r->rewards));
-    return plumb_arena_push(step, (size_t)(pairs + 1) * sizeof(int32_t), &r->group);
+    PLUMB_TRY(plumb_twin(step, r->ref_sum, 2 * pairs, &h->ref_sum));
+    PLUMB_TRY(plumb_twin(step, r->losses, pairs, &h->losses));
+    PLUMB_TRY(plumb_twin(step, r->logps, 2 * pairs, &h->logps));
+    PLUMB_TRY(plumb_twin(step, r->rewards, 2 * pairs, &h->rewards));
+    return plumb_arena_push(step, (size_t)(pairs + 1) * sizeof(int32_t), &w->group);
+}
+
+static int fetch_results(const struct work *w, int64_t pairs, struct plumb_arena *step)
+{
+    PLUMB_TRY(plumb_twin_fetch(step, w->r.ref_sum, w->host.ref_sum, 2 * pairs));
+    PLUMB_TRY(plumb_twin_fetch(step, w->r.losses, w->host.losses, pairs));
+    PLUMB_TRY(plumb_twin_fetch(step, w->r.logps, w->host.logps, 2 * pairs));
+    return plumb_twin_fetch(step, w->r.rewards, w->host.rewards, 2 * pairs);
 }
 
 static int plan(const struct plumb_task *t, const struct plumb_trainer *tr,
                 const struct plumb_batch_size *z, struct plumb_arena *step)
 {
     (void)t;
-    struct results r;
-    struct plumb_pass p;
-    void *arrays;
-    PLUMB_TRY(plumb_arena_push(step, plumb_batch_bytes(z), &arrays));
-    PLUMB_TRY(push_results(&r, tr->policy.prec.master, (z->sequences + 1) / 2, step));
+    struct work w;
+    struct plumb_tensor known;
+    void *p;
+    PLUMB_TRY(plumb_arena_push(step, sizeof w, &p));
+    PLUMB_TRY(plumb_batch_plan(z, step));
+    PLUMB_TRY(push_results(&w, tr->policy.prec.master, (z->sequences + 1) / 2, step));
+    PLUMB_TRY(plumb_twin(step, w.r.ref_sum, z->sequences + 1, &known));
     PLUMB_TRY(plumb_pass_sums_plan(&tr->policy, z->tokens, z->targets, step));
-    return plumb_pass_init(&p, &tr->policy, NULL, z->tokens, z->targets, tr->train != NULL, step);
+    return plumb_pass_init(&w.pass, &tr->policy, NULL, z->tokens, z->targets, tr->train != NULL,
+                           step);
 }
 
 static void add_metrics(const struct plumb_micro *m, const struct plumb_pass *p,
                         const struct results *r)
 {
-    const struct plumb_targets *g = &p->batch->targets;
+    const struct plumb_targets *g = &plumb_batch_host(p->batch)->targets;
     const char *const names[2][3] = { { "rewards/chosen", "logps/chosen", "logits/chosen" },
                                       { "rewards/rejected", "logps/rejected", "logits/rejected" } };
     const int64_t pairs = m->count;
@@ -105,7 +131,7 @@ static void add_metrics(const struct plumb_micro *m, const struct plumb_pass *p,
         reward[s % 2] += plumb_tensor_get(r->rewards, s);
         logp[s % 2] += plumb_tensor_get(r->logps, s);
         for (int32_t i = g->offset[s]; i < g->offset[s + 1]; i++, tokens[s % 2]++)
-            logits[s % 2] += plumb_tensor_get(p->head.mean_logit, i);
+            logits[s % 2] += plumb_tensor_get(p->mean_logit, i);
     }
     for (int64_t i = 0; i < pairs; i++)
         accurate += plumb_tensor_get(r->rewards, 2 * i) > plumb_tensor_get(r->rewards, 2 * i + 1);
@@ -116,7 +142,7 @@ static void add_metrics(const struct plumb_micro *m, const struct plumb_pass *p,
     }
     plumb_tally_add(m->tally, "rewards/accuracies", accurate / (double)pairs);
     plumb_tally_add(m->tally, "rewards/margins", (reward[0] - reward[1]) / (double)pairs);
-    plumb_tally_add(m->tally, "entropy", plumb_mean(p->head.entropy, 0, g->M));
+    plumb_tally_add(m->tally, "entropy", plumb_mean(p->entropy, 0, g->M));
     plumb_tally_add(m->tally, "mean_token_accuracy", plumb_pass_accuracy(p, 0, 2));
 }
 
@@ -127,6 +153,7 @@ static struct context loss_context(const struct plumb_task *t, const struct plum
     const struct plumb_dpo_task_options *o = t->options;
     return (struct context){
         .dev = &tr->policy.dev,
+        .offset = plumb_batch_host(p->batch)->targets.offset,
         .loss = { .struct_bytes = sizeof(struct plumb_pairwise),
                   .B = m->count,
                   .offset = p->batch->targets.offset,
@@ -144,30 +171,40 @@ static struct context loss_context(const struct plumb_task *t, const struct plum
     };
 }
 
-static int micro(const struct plumb_task *t, struct plumb_trainer *tr, struct plumb_micro *m)
+static int micro(const struct plumb_task *t, struct plumb_trainer *tr, const struct plumb_micro *m,
+                 void **work)
 {
     const struct plumb_dpo_task_options *o = t->options;
-    struct plumb_batch batch;
-    struct plumb_pass p;
-    struct results r;
-    PLUMB_TRY(plumb_batch_build(&t->batching, m->e, m->count, &tr->step, &batch, NULL));
-    PLUMB_TRY(push_results(&r, tr->policy.prec.master, m->count, &tr->step));
-    PLUMB_TRY(reference_sums(tr, &batch, &tr->step, m->e, m->count, r.ref_sum));
+    PLUMB_TRY(plumb_arena_push(&tr->step, sizeof(struct work), work));
+    struct work *w = *work;
+    struct plumb_batch *b = &w->batch;
+    PLUMB_TRY(plumb_batch_build(&t->batching, m->e, m->count, &tr->step, b, NULL));
+    PLUMB_TRY(push_results(w, tr->policy.prec.master, m->count, &tr->step));
+    PLUMB_TRY(reference_sums(tr, b, &tr->step, m->e, m->count, w->r.ref_sum));
     PLUMB_TRY(
-        plumb_pass_init(&p, &tr->policy, &batch, batch.N, batch.targets.M, m->train, &tr->step));
+        plumb_pass_init(&w->pass, &tr->policy, b, b->N, b->targets.M, m->train, &tr->step));
     for (int64_t i = 0; i <= m->count; i++)
-        ((int32_t *)r.group)[i] = batch.targets.offset[2 * i];
+        ((int32_t *)w->group)[i] = plumb_batch_host(b)->targets.offset[2 * i];
     struct plumb_pairwise_term terms[8];
     for (int64_t i = 0; i < o->terms.count; i++)
         terms[i] = (struct plumb_pairwise_term){ (enum plumb_pairwise_loss)o->terms.ids[i],
                                                  o->terms.weights[i] };
-    struct context ctx = loss_context(t, tr, m, &p, &r, terms);
-    PLUMB_TRY(plumb_pass_run(&tr->policy, &p, r.group, m->count, epilogue, &ctx));
-    m->loss = plumb_mean(r.losses, 0, m->count) * (double)m->count / m->divisor;
-    m->logps = r.logps;
-    m->ref_logps = r.ref_sum;
-    add_metrics(m, &p, &r);
-    return plumb_check_loss(tr, m, &p, r.losses, m->count, 2);
+    struct context ctx = loss_context(t, tr, m, &w->pass, &w->r, terms);
+    PLUMB_TRY(plumb_pass_run(&tr->policy, &w->pass, w->group, m->count, epilogue, &ctx));
+    PLUMB_TRY(plumb_pass_fetch(&w->pass));
+    return fetch_results(w, m->count, &tr->step);
+}
+
+static int finish(const struct plumb_task *t, struct plumb_trainer *tr, struct plumb_micro *m,
+                  void *work)
+{
+    (void)t;
+    struct work *w = work;
+    m->loss = plumb_mean(w->host.losses, 0, m->count) * (double)m->count / m->divisor;
+    m->logps = w->host.logps;
+    m->ref_logps = w->host.ref_sum;
+    add_metrics(m, &w->pass, &w->host);
+    return plumb_check_loss(tr, m, &w->pass, w->host.losses, m->count, 2);
 }
 
 int plumb_task_dpo(const struct plumb_dpo_config *c, struct plumb_dpo_task_options *o,
@@ -195,6 +232,7 @@ int plumb_task_dpo(const struct plumb_dpo_config *c, struct plumb_dpo_task_optio
         .weight = weight,
         .plan = plan,
         .micro = micro,
+        .finish = finish,
         .precompute = precompute,
         .options = o,
     };

@@ -6,9 +6,11 @@
 #include "algos/policy.h"
 #include "algos/tasks.h"
 #include "runtime/read.h"
+#include "runtime/transfer.h"
 
 struct context {
     struct plumb_unpaired loss; /* for all rows; the epilogue runs it on ranges */
+    const int32_t *offset;      /* loss.offset, in host memory */
     const struct plumb_device *dev;
 };
 
@@ -17,9 +19,9 @@ static int epilogue(void *ctx, int64_t first, int64_t count)
     const struct context *c = ctx;
     struct plumb_unpaired l = c->loss;
     int64_t i = 0, n = 0;
-    while (i < l.B && l.offset[i] < first)
+    while (i < l.B && c->offset[i] < first)
         i++;
-    while (i + n < l.B && l.offset[i + n + 1] <= first + count)
+    while (i + n < l.B && c->offset[i + n + 1] <= first + count)
         n++;
     l.B = n;
     l.offset += i;
@@ -55,23 +57,42 @@ static int complete(const struct plumb_task *t, const struct plumb_trainer *tr,
     return PLUMB_OK;
 }
 
-/* Per-row results of a micro-batch, in the step arena. */
+/* Per-row results of a micro-batch. */
 struct results {
-    struct plumb_tensor ref_sum, losses, logps, rewards, kl, kl_logps, kl_ref;
+    struct plumb_tensor ref_sum, losses, logps, rewards, kl_logps, kl_ref, kl;
+};
+enum { RESULTS = sizeof(struct results) / sizeof(struct plumb_tensor) };
+
+/* A micro-batch between launch and finish, in the step arena. */
+struct work {
+    struct plumb_batch batch, mismatched;
+    struct plumb_pass pass;
+    struct results r, host;
     void *group, *label, *kl_offset;
 };
 
-static int push_results(struct results *r, enum plumb_dtype stat, int64_t rows,
+/* All but the last, kl, hold a number a row. */
+static int64_t count_of(int result, int64_t rows) { return result == RESULTS - 1 ? 1 : rows; }
+
+static int push_results(struct work *w, enum plumb_dtype stat, int64_t rows,
                         struct plumb_arena *step)
 {
-    struct plumb_tensor *const all[] = { &r->ref_sum, &r->losses,   &r->logps,
-                                         &r->rewards, &r->kl_logps, &r->kl_ref };
-    for (int i = 0; i < 6; i++)
-        PLUMB_TRY(plumb_arena_tensor(step, stat, rows, all[i]));
-    PLUMB_TRY(plumb_arena_tensor(step, stat, 1, &r->kl));
-    void **const ints[] = { &r->group, &r->label, &r->kl_offset };
+    struct plumb_tensor *const r = &w->r.ref_sum, *const h = &w->host.ref_sum;
+    for (int i = 0; i < RESULTS; i++) {
+        PLUMB_TRY(plumb_arena_tensor(step, stat, count_of(i, rows), &r[i]));
+        PLUMB_TRY(plumb_twin(step, r[i], count_of(i, rows), &h[i]));
+    }
+    void **const ints[] = { &w->group, &w->label, &w->kl_offset };
     for (int i = 0; i < 3; i++)
         PLUMB_TRY(plumb_arena_push(step, (size_t)(rows + 1) * sizeof(int32_t), ints[i]));
+    return PLUMB_OK;
+}
+
+static int fetch_results(const struct work *w, int64_t rows, struct plumb_arena *step)
+{
+    const struct plumb_tensor *const r = &w->r.ref_sum, *const h = &w->host.ref_sum;
+    for (int i = 0; i < RESULTS; i++)
+        PLUMB_TRY(plumb_twin_fetch(step, r[i], h[i], count_of(i, rows)));
     return PLUMB_OK;
 }
 
@@ -79,13 +100,21 @@ static int plan(const struct plumb_task *t, const struct plumb_trainer *tr,
                 const struct plumb_batch_size *z, struct plumb_arena *step)
 {
     (void)t;
-    struct results r;
-    struct plumb_pass p;
-    void *arrays;
-    PLUMB_TRY(plumb_arena_push(step, 2 * plumb_batch_bytes(z), &arrays)); /* and the mismatched */
-    PLUMB_TRY(push_results(&r, tr->policy.prec.master, z->sequences, step));
-    PLUMB_TRY(plumb_pass_sums_plan(&tr->policy, z->tokens, z->targets, step));
-    return plumb_pass_init(&p, &tr->policy, NULL, z->tokens, z->targets, tr->train != NULL, step);
+    struct work w;
+    struct plumb_tensor known;
+    const int32_t *ints;
+    void *p;
+    PLUMB_TRY(plumb_arena_push(step, sizeof w, &p));
+    PLUMB_TRY(plumb_batch_plan(z, step));
+    PLUMB_TRY(plumb_batch_plan(z, step)); /* the mismatched */
+    PLUMB_TRY(push_results(&w, tr->policy.prec.master, z->sequences, step));
+    for (int i = 0; i < 2; i++) {
+        PLUMB_TRY(plumb_twin(step, w.r.ref_sum, z->sequences, &known));
+        PLUMB_TRY(plumb_ints_send(step, w.label, z->sequences + 1, &ints));
+        PLUMB_TRY(plumb_pass_sums_plan(&tr->policy, z->tokens, z->targets, step));
+    }
+    return plumb_pass_init(&w.pass, &tr->policy, NULL, z->tokens, z->targets, tr->train != NULL,
+                           step);
 }
 
 static bool all_known(const struct plumb_example *e, int64_t count)
@@ -95,30 +124,42 @@ static bool all_known(const struct plumb_example *e, int64_t count)
     return true;
 }
 
-/* r->kl = the reference point: how far the policy has drifted on the mismatched completions. */
-static int reference_point(const struct plumb_task *t, struct plumb_trainer *tr,
-                           const struct plumb_micro *m, struct results *r)
+/* sums = numbers that the host knows: ref_logps[which] of each row. */
+static int send_known(const struct plumb_micro *m, int which, struct plumb_tensor sums,
+                      struct plumb_arena *step)
 {
-    const size_t mark = plumb_arena_mark(&tr->step);
+    struct plumb_tensor host;
+    PLUMB_TRY(plumb_twin(step, sums, m->count, &host));
+    for (int64_t i = 0; i < m->count; i++)
+        plumb_tensor_set(host, i, m->e[i].ref_logps[which]);
+    return plumb_twin_send(step, host, sums, m->count);
+}
+
+/* r.kl = the reference point: how far the policy has drifted on the mismatched completions. */
+static int reference_point(const struct plumb_task *t, struct plumb_trainer *tr,
+                           const struct plumb_micro *m, struct work *w)
+{
+    struct plumb_batch *b = &w->mismatched;
+    struct results *r = &w->r;
+    const struct plumb_mark mark = plumb_arena_mark(&tr->step);
     struct plumb_batching side = t->batching;
     side.side = PLUMB_SIDE_KL;
-    struct plumb_batch b;
-    PLUMB_TRY(plumb_batch_build(&side, m->e, m->count, &tr->step, &b, NULL));
-    PLUMB_TRY(plumb_pass_sums(&tr->policy, &b, &tr->step, r->kl_logps));
+    PLUMB_TRY(plumb_batch_build(&side, m->e, m->count, &tr->step, b, NULL));
+    PLUMB_TRY(plumb_pass_sums(&tr->policy, b, &tr->step, r->kl_logps));
     if (tr->ref_logps) /* a column of the data has the rows' own sums only */
-        for (int64_t i = 0; i < m->count; i++)
-            plumb_tensor_set(r->kl_ref, i, m->e[i].ref_logps[1]);
+        PLUMB_TRY(send_known(m, 1, r->kl_ref, &tr->step));
     else
-        PLUMB_TRY(plumb_pass_sums(&tr->ref, &b, &tr->step, r->kl_ref));
-    plumb_arena_reset(&tr->step, mark);
+        PLUMB_TRY(plumb_pass_sums(&tr->ref, b, &tr->step, r->kl_ref));
+    plumb_arena_reset_queued(&tr->step, mark);
+    int32_t *offset = w->kl_offset;
     for (int64_t i = 0; i <= m->count; i++)
-        ((int32_t *)r->kl_offset)[i] = (int32_t)i;
-    const struct plumb_kto_kl kl = { .struct_bytes = sizeof kl,
-                                     .B = m->count,
-                                     .offset = r->kl_offset,
-                                     .logp = r->kl_logps,
-                                     .ref_sum = r->kl_ref,
-                                     .kl = r->kl };
+        offset[i] = (int32_t)i;
+    struct plumb_kto_kl kl = { .struct_bytes = sizeof kl,
+                               .B = m->count,
+                               .logp = r->kl_logps,
+                               .ref_sum = r->kl_ref,
+                               .kl = r->kl };
+    PLUMB_TRY(plumb_ints_send(&tr->step, offset, m->count + 1, &kl.offset));
     return plumb_kto_kl(&tr->policy.dev, &kl);
 }
 
@@ -130,10 +171,9 @@ static int precompute(const struct plumb_task *t, struct plumb_trainer *tr, stru
         o.side = side == 0 ? PLUMB_SIDE_COMPLETIONS : PLUMB_SIDE_KL;
         struct plumb_batch b;
         struct plumb_tensor sums;
-        plumb_arena_reset(&tr->step, 0);
+        plumb_arena_empty(&tr->step);
         PLUMB_TRY(plumb_batch_build(&o, e, count, &tr->step, &b, NULL));
-        PLUMB_TRY(plumb_arena_tensor(&tr->step, tr->policy.prec.master, count, &sums));
-        PLUMB_TRY(plumb_pass_sums(&tr->policy, &b, &tr->step, sums));
+        PLUMB_TRY(plumb_pass_sums_known(&tr->policy, &b, &tr->step, &sums));
         for (int64_t i = 0; i < count; i++)
             e[i].ref_logps[side] = plumb_tensor_get(sums, i);
     }
@@ -143,7 +183,7 @@ static int precompute(const struct plumb_task *t, struct plumb_trainer *tr, stru
 static void add_metrics(const struct plumb_micro *m, const struct plumb_pass *p,
                         const struct results *r)
 {
-    const struct plumb_targets *g = &p->batch->targets;
+    const struct plumb_targets *g = &plumb_batch_host(p->batch)->targets;
     const char *const names[2][3] = { { "rewards/rejected", "logps/rejected", "logits/rejected" },
                                       { "rewards/chosen", "logps/chosen", "logits/chosen" } };
     double reward[2] = { 0 }, logp[2] = { 0 }, logits[2] = { 0 }, tokens[2] = { 0 },
@@ -154,7 +194,7 @@ static void add_metrics(const struct plumb_micro *m, const struct plumb_pass *p,
         reward[side] += plumb_tensor_get(r->rewards, s);
         logp[side] += plumb_tensor_get(r->logps, s);
         for (int32_t i = g->offset[s]; i < g->offset[s + 1]; i++, tokens[side]++)
-            logits[side] += plumb_tensor_get(p->head.mean_logit, i);
+            logits[side] += plumb_tensor_get(p->mean_logit, i);
     }
     for (int s = 1; s >= 0; s--) { /* a mean over nothing is NaN and is not counted */
         plumb_tally_add(m->tally, names[s][0], reward[s] / rows[s]);
@@ -163,21 +203,22 @@ static void add_metrics(const struct plumb_micro *m, const struct plumb_pass *p,
     }
     plumb_tally_add(m->tally, "rewards/margins", reward[1] / rows[1] - reward[0] / rows[0]);
     plumb_tally_add(m->tally, "kl", plumb_tensor_get(r->kl, 0));
-    plumb_tally_add(m->tally, "entropy", plumb_mean(p->head.entropy, 0, g->M));
+    plumb_tally_add(m->tally, "entropy", plumb_mean(p->entropy, 0, g->M));
 }
 
 static struct context loss_context(const struct plumb_task *t, const struct plumb_trainer *tr,
-                                   const struct plumb_micro *m, const struct plumb_pass *p,
-                                   const struct results *r)
+                                   const struct plumb_micro *m, const struct work *w)
 {
     const struct plumb_kto_config *c = t->options;
+    const struct plumb_pass *p = &w->pass;
+    const struct results *r = &w->r;
     return (struct context){
         .dev = &tr->policy.dev,
+        .offset = plumb_batch_host(p->batch)->targets.offset,
         .loss = { .struct_bytes = sizeof(struct plumb_unpaired),
                   .loss = (enum plumb_unpaired_loss)c->loss_type,
                   .B = m->count,
                   .offset = p->batch->targets.offset,
-                  .label = r->label,
                   .logp = p->head.logp,
                   .ref_sum = r->ref_sum,
                   .kl = r->kl,
@@ -192,34 +233,48 @@ static struct context loss_context(const struct plumb_task *t, const struct plum
     };
 }
 
-static int micro(const struct plumb_task *t, struct plumb_trainer *tr, struct plumb_micro *m)
+static int micro(const struct plumb_task *t, struct plumb_trainer *tr, const struct plumb_micro *m,
+                 void **work)
 {
-    struct plumb_batch batch;
-    struct plumb_pass p;
-    struct results r;
-    PLUMB_TRY(plumb_batch_build(&t->batching, m->e, m->count, &tr->step, &batch, NULL));
-    PLUMB_TRY(push_results(&r, tr->policy.prec.master, m->count, &tr->step));
-    PLUMB_TRY(reference_point(t, tr, m, &r));
+    PLUMB_TRY(plumb_arena_push(&tr->step, sizeof(struct work), work));
+    struct work *w = *work;
+    struct plumb_batch *b = &w->batch;
+    PLUMB_TRY(plumb_batch_build(&t->batching, m->e, m->count, &tr->step, b, NULL));
+    PLUMB_TRY(push_results(w, tr->policy.prec.master, m->count, &tr->step));
+    PLUMB_TRY(reference_point(t, tr, m, w));
     if (all_known(m->e, m->count))
-        for (int64_t i = 0; i < m->count; i++)
-            plumb_tensor_set(r.ref_sum, i, m->e[i].ref_logps[0]);
+        PLUMB_TRY(send_known(m, 0, w->r.ref_sum, &tr->step));
     else
-        PLUMB_TRY(plumb_pass_sums(&tr->ref, &batch, &tr->step, r.ref_sum));
-    PLUMB_TRY(
-        plumb_pass_init(&p, &tr->policy, &batch, batch.N, batch.targets.M, m->train, &tr->step));
+        PLUMB_TRY(plumb_pass_sums(&tr->ref, b, &tr->step, w->r.ref_sum));
+    int32_t *group = w->group, *label = w->label;
     for (int64_t i = 0; i <= m->count; i++)
-        ((int32_t *)r.group)[i] = batch.targets.offset[i];
+        group[i] = plumb_batch_host(b)->targets.offset[i];
     for (int64_t i = 0; i < m->count; i++)
-        ((int32_t *)r.label)[i] = m->e[i].label;
-    struct context ctx = loss_context(t, tr, m, &p, &r);
-    PLUMB_TRY(plumb_pass_run(&tr->policy, &p, r.group, m->count, epilogue, &ctx));
-    m->loss = plumb_mean(r.losses, 0, m->count) * (double)m->count / m->divisor;
-    m->logps = r.logps;
-    m->ref_logps = r.ref_sum;
-    m->kl_logps = r.kl_logps;
-    m->ref_kl_logps = r.kl_ref;
-    add_metrics(m, &p, &r);
-    return plumb_check_loss(tr, m, &p, r.losses, m->count, 1);
+        label[i] = m->e[i].label;
+    const int32_t *labels;
+    PLUMB_TRY(plumb_ints_send(&tr->step, label, m->count, &labels));
+    PLUMB_TRY(
+        plumb_pass_init(&w->pass, &tr->policy, b, b->N, b->targets.M, m->train, &tr->step));
+    struct context ctx = loss_context(t, tr, m, w);
+    ctx.loss.label = labels;
+    PLUMB_TRY(plumb_pass_run(&tr->policy, &w->pass, group, m->count, epilogue, &ctx));
+    PLUMB_TRY(plumb_pass_fetch(&w->pass));
+    return fetch_results(w, m->count, &tr->step);
+}
+
+static int finish(const struct plumb_task *t, struct plumb_trainer *tr, struct plumb_micro *m,
+                  void *work)
+{
+    (void)t;
+    const struct work *w = work;
+    const struct results *r = &w->host;
+    m->loss = plumb_mean(r->losses, 0, m->count) * (double)m->count / m->divisor;
+    m->logps = r->logps;
+    m->ref_logps = r->ref_sum;
+    m->kl_logps = r->kl_logps;
+    m->ref_kl_logps = r->kl_ref;
+    add_metrics(m, &w->pass, r);
+    return plumb_check_loss(tr, m, &w->pass, r->losses, m->count, 1);
 }
 
 struct plumb_task plumb_task_kto(const struct plumb_kto_config *c)
@@ -231,6 +286,7 @@ struct plumb_task plumb_task_kto(const struct plumb_kto_config *c)
         .complete = complete,
         .plan = plan,
         .micro = micro,
+        .finish = finish,
         .precompute = precompute,
         .options = c,
     };

@@ -6,14 +6,29 @@
 #include <stdio.h>
 
 #include "runtime/read.h"
+#include "runtime/transfer.h"
 
 int plumb_pass_init(struct plumb_pass *p, const struct plumb_model *m,
                     const struct plumb_batch *batch, int64_t tokens, int64_t targets, bool backward,
                     struct plumb_arena *step)
 {
     p->batch = batch;
+    p->step = step;
     PLUMB_TRY(plumb_acts_init(&p->acts, m, tokens, tokens, backward, step));
-    return plumb_head_init(&p->head, m, tokens, targets, backward, step);
+    PLUMB_TRY(plumb_head_init(&p->head, m, tokens, targets, backward, step));
+    PLUMB_TRY(plumb_twin(step, p->head.entropy, targets, &p->entropy));
+    PLUMB_TRY(plumb_twin(step, p->head.mean_logit, targets, &p->mean_logit));
+    const struct plumb_tensor argmax = { p->head.argmax, PLUMB_I32 };
+    return plumb_twin(step, argmax, targets, &p->argmax);
+}
+
+int plumb_pass_fetch(struct plumb_pass *p)
+{
+    const int64_t M = p->batch->targets.M;
+    const struct plumb_tensor argmax = { p->head.argmax, PLUMB_I32 };
+    PLUMB_TRY(plumb_twin_fetch(p->step, p->head.entropy, p->entropy, M));
+    PLUMB_TRY(plumb_twin_fetch(p->step, p->head.mean_logit, p->mean_logit, M));
+    return plumb_twin_fetch(p->step, argmax, p->argmax, M);
 }
 
 int plumb_pass_run(const struct plumb_model *m, struct plumb_pass *p, const int32_t *group,
@@ -37,9 +52,9 @@ int plumb_pass_sums_plan(const struct plumb_model *m, int64_t tokens, int64_t ta
                          struct plumb_arena *step)
 {
     struct plumb_pass p;
-    const size_t mark = plumb_arena_mark(step);
+    const struct plumb_mark mark = plumb_arena_mark(step);
     const int rc = plumb_pass_init(&p, m, NULL, tokens, targets, false, step);
-    plumb_arena_reset(step, mark);
+    plumb_arena_reset_queued(step, mark);
     return rc;
 }
 
@@ -47,7 +62,7 @@ int plumb_pass_sums(const struct plumb_model *m, const struct plumb_batch *batch
                     struct plumb_arena *step, struct plumb_tensor sums)
 {
     struct plumb_pass p;
-    const size_t mark = plumb_arena_mark(step);
+    const struct plumb_mark mark = plumb_arena_mark(step);
     PLUMB_TRY(plumb_pass_init(&p, m, batch, batch->N, batch->targets.M, false, step));
     PLUMB_TRY(plumb_pass_run(m, &p, NULL, 0, NULL, NULL));
     const struct plumb_segsum s = { .struct_bytes = sizeof s,
@@ -57,8 +72,18 @@ int plumb_pass_sums(const struct plumb_model *m, const struct plumb_batch *batch
                                     .x = p.head.logp,
                                     .y = sums };
     const int rc = plumb_segsum_fwd(&m->dev, &s);
-    plumb_arena_reset(step, mark);
+    plumb_arena_reset_queued(step, mark);
     return rc;
+}
+
+int plumb_pass_sums_known(const struct plumb_model *m, const struct plumb_batch *batch,
+                          struct plumb_arena *step, struct plumb_tensor *host_sums)
+{
+    struct plumb_tensor sums;
+    PLUMB_TRY(plumb_arena_tensor(step, m->prec.master, batch->targets.R, &sums));
+    PLUMB_TRY(plumb_pass_sums(m, batch, step, sums));
+    PLUMB_TRY(plumb_twin_of(step, sums, batch->targets.R, host_sums));
+    return plumb_device_sync(&m->dev);
 }
 
 double plumb_mean(struct plumb_tensor t, int64_t first, int64_t last)
@@ -71,11 +96,12 @@ double plumb_mean(struct plumb_tensor t, int64_t first, int64_t last)
 
 double plumb_pass_accuracy(const struct plumb_pass *p, int64_t first_sequence, int64_t stride)
 {
-    const struct plumb_targets *g = &p->batch->targets;
+    const struct plumb_targets *g = &plumb_batch_host(p->batch)->targets;
+    const int32_t *argmax = p->argmax.data;
     int64_t right = 0, all = 0;
     for (int64_t r = first_sequence; r < g->R; r += stride)
         for (int32_t i = g->offset[r]; i < g->offset[r + 1]; i++, all++)
-            right += p->head.argmax[i] == g->target[i];
+            right += argmax[i] == g->target[i];
     return all ? (double)right / (double)all : (double)NAN;
 }
 
@@ -91,7 +117,11 @@ static int64_t first_bad(struct plumb_tensor t, int64_t n)
 static const char *bad_weight(const struct plumb_model *m)
 {
     static _Thread_local char text[160];
-    const int64_t w = first_bad(plumb_model_exact(m), m->elements);
+    struct plumb_stage exact = { 0 };
+    int64_t w = -1;
+    if (!plumb_stage_open(&exact, &m->dev, plumb_model_exact(m), m->elements, true))
+        w = first_bad(exact.host, m->elements);
+    plumb_stage_release(&exact);
     if (w < 0) return NULL;
     int64_t k = m->param_count - 1;
     while (k > 0 && m->params[k].offset > w)
@@ -115,6 +145,7 @@ static const char *culprit(const struct plumb_trainer *t, const struct plumb_pas
     const struct plumb_model *m = &t->policy;
     const char *bad = bad_weight(m);
     if (bad) return bad;
+    if (!plumb_device_is_host(&m->dev)) return "the weights are finite";
     if (first_bad(p->acts.r_final, p->batch->N * m->config.width) >= 0)
         return "the residual stream is not finite";
     if (p->head.logp.data && first_bad(p->head.logp, p->batch->targets.M) >= 0)
@@ -130,10 +161,9 @@ int plumb_check_loss(const struct plumb_trainer *t, const struct plumb_micro *m,
     const int64_t bad = first_bad(losses, count) > 0 ? first_bad(losses, count) : 0;
     int64_t sequence = bad * sequences_per_loss;
     if (sequences_per_loss == 0)
-        while (p->batch->targets.offset[sequence + 1] <= bad)
+        while (plumb_batch_host(p->batch)->targets.offset[sequence + 1] <= bad)
             sequence++;
     return plumb_fail(PLUMB_ENUM, "%s %lld: the loss is %g at data row %lld: %s",
-                      m->train ? "step" : "evaluation after step",
-                      (long long)t->state.step + (m->train ? 1 : 0), m->loss,
+                      m->train ? "step" : "evaluation after step", (long long)m->step, m->loss,
                       (long long)p->batch->example[sequence], culprit(t, p));
 }

@@ -146,7 +146,7 @@ static void open_fixture(struct fixture *f, const struct plumb_model_config *c,
 static double run(struct fixture *f, bool backward)
 {
     const int64_t M = f->batch.targets.M;
-    plumb_arena_reset(&f->step, 0);
+    plumb_arena_empty(&f->step);
     cr_assert_eq(plumb_pass_init(&f->pass, &f->m, &f->batch, f->batch.N, M, backward, &f->step), 0);
     cr_assert_eq(plumb_pass_run(&f->m, &f->pass, f->group, f->batch.targets.R / 2, epilogue, f), 0,
                  "%s", plumb_errmsg());

@@ -6,6 +6,7 @@
 #include "algos/policy.h"
 #include "algos/tasks.h"
 #include "runtime/read.h"
+#include "runtime/transfer.h"
 
 static double weight(const struct plumb_task *t, const struct plumb_example *e)
 {
@@ -13,42 +14,51 @@ static double weight(const struct plumb_task *t, const struct plumb_example *e)
     return 1;
 }
 
-/* Per-pair and per-sequence tensors of a micro-batch, in the step arena. */
-struct results {
-    struct plumb_tensor scores, dscores, narrow, margin, losses, panel, dpanel;
+/* A micro-batch between launch and finish, in the step arena: per-pair and per-sequence tensors;
+ * the last three also on the host. */
+struct work {
+    struct plumb_batch batch;
+    struct plumb_pass pass;
+    struct plumb_tensor dscores, narrow, panel, dpanel;
+    struct plumb_tensor scores, margin, losses;
+    struct plumb_tensor host_scores, host_margin, host_losses;
 };
 
-static int push_results(struct results *r, const struct plumb_model *m, int64_t pairs,
+static int push_results(struct work *w, const struct plumb_model *m, int64_t pairs,
                         struct plumb_arena *step)
 {
     const enum plumb_dtype stat = m->prec.master, compute = m->prec.compute;
-    PLUMB_TRY(plumb_arena_tensor(step, stat, 2 * pairs, &r->scores));
-    PLUMB_TRY(plumb_arena_tensor(step, stat, 2 * pairs, &r->dscores));
-    PLUMB_TRY(plumb_arena_tensor(step, compute, 2 * pairs, &r->narrow));
-    PLUMB_TRY(plumb_arena_tensor(step, stat, pairs, &r->margin));
-    PLUMB_TRY(plumb_arena_tensor(step, stat, pairs, &r->losses));
-    PLUMB_TRY(plumb_arena_tensor(step, compute, 2 * pairs * m->config.width, &r->panel));
-    return plumb_arena_tensor(step, stat, 2 * pairs * m->config.width, &r->dpanel);
+    PLUMB_TRY(plumb_arena_tensor(step, stat, 2 * pairs, &w->scores));
+    PLUMB_TRY(plumb_arena_tensor(step, stat, 2 * pairs, &w->dscores));
+    PLUMB_TRY(plumb_arena_tensor(step, compute, 2 * pairs, &w->narrow));
+    PLUMB_TRY(plumb_arena_tensor(step, stat, pairs, &w->margin));
+    PLUMB_TRY(plumb_arena_tensor(step, stat, pairs, &w->losses));
+    PLUMB_TRY(plumb_arena_tensor(step, compute, 2 * pairs * m->config.width, &w->panel));
+    PLUMB_TRY(plumb_arena_tensor(step, stat, 2 * pairs * m->config.width, &w->dpanel));
+    PLUMB_TRY(plumb_twin(step, w->scores, 2 * pairs, &w->host_scores));
+    PLUMB_TRY(plumb_twin(step, w->margin, pairs, &w->host_margin));
+    return plumb_twin(step, w->losses, pairs, &w->host_losses);
 }
 
 static int plan(const struct plumb_task *t, const struct plumb_trainer *tr,
                 const struct plumb_batch_size *z, struct plumb_arena *step)
 {
     (void)t;
-    struct results r;
-    struct plumb_acts acts;
-    void *arrays;
-    PLUMB_TRY(plumb_arena_push(step, plumb_batch_bytes(z), &arrays));
-    PLUMB_TRY(push_results(&r, &tr->policy, (z->sequences + 1) / 2, step));
-    return plumb_acts_init(&acts, &tr->policy, z->tokens, z->tokens, tr->train != NULL, step);
+    struct work w;
+    void *p;
+    PLUMB_TRY(plumb_arena_push(step, sizeof w, &p));
+    PLUMB_TRY(plumb_batch_plan(z, step));
+    PLUMB_TRY(push_results(&w, &tr->policy, (z->sequences + 1) / 2, step));
+    return plumb_acts_init(&w.pass.acts, &tr->policy, z->tokens, z->tokens, tr->train != NULL,
+                           step);
 }
 
-static void add_metrics(const struct plumb_micro *m, const struct results *r)
+static void add_metrics(const struct plumb_micro *m, const struct work *w)
 {
     double least = INFINITY, most = -INFINITY, sum = 0, accurate = 0, margin = 0;
     for (int64_t i = 0; i < m->count; i++) {
-        const double c = plumb_tensor_get(r->scores, 2 * i),
-                     j = plumb_tensor_get(r->scores, 2 * i + 1);
+        const double c = plumb_tensor_get(w->host_scores, 2 * i),
+                     j = plumb_tensor_get(w->host_scores, 2 * i + 1);
         least = fmin(least, fmin(c, j));
         most = fmax(most, fmax(c, j));
         sum += c + j;
@@ -63,57 +73,69 @@ static void add_metrics(const struct plumb_micro *m, const struct results *r)
     plumb_tally_add(m->tally, "margin", margin / n);
 }
 
-static int loss(const struct plumb_task *t, const struct plumb_trainer *tr,
-                const struct plumb_micro *m, struct results *r)
+static int loss(const struct plumb_task *t, struct plumb_trainer *tr, const struct plumb_micro *m,
+                const struct work *w)
 {
     const struct plumb_reward_config *c = t->options;
     for (int64_t i = 0; i < m->count; i++)
-        plumb_tensor_set(r->margin, i, m->e[i].margin);
+        plumb_tensor_set(w->host_margin, i, m->e[i].margin);
+    PLUMB_TRY(plumb_twin_send(&tr->step, w->host_margin, w->margin, m->count));
     struct plumb_reward l = {
         .struct_bytes = sizeof l,
         .loss = PLUMB_REWARD_BRADLEY_TERRY,
         .B = m->count,
-        .score = r->scores,
-        .margin = r->margin,
+        .score = w->scores,
+        .margin = w->margin,
         .center_coefficient = isnan(c->center_rewards_coefficient) ? 0
                                                                    : c->center_rewards_coefficient,
         .divisor = m->divisor,
-        .losses = r->losses,
+        .losses = w->losses,
     };
-    if (m->train) l.dscore = r->dscores;
+    if (m->train) l.dscore = w->dscores;
     return plumb_reward(&tr->policy.dev, &l);
 }
 
-static int micro(const struct plumb_task *t, struct plumb_trainer *tr, struct plumb_micro *m)
+static int micro(const struct plumb_task *t, struct plumb_trainer *tr, const struct plumb_micro *m,
+                 void **work)
 {
     const struct plumb_model *model = &tr->policy;
-    struct plumb_batch batch;
-    struct plumb_pass p = { .batch = &batch };
-    struct results r;
     const int32_t *last;
-    PLUMB_TRY(plumb_batch_build(&t->batching, m->e, m->count, &tr->step, &batch, &last));
-    PLUMB_TRY(push_results(&r, model, m->count, &tr->step));
-    PLUMB_TRY(plumb_acts_init(&p.acts, model, batch.N, batch.N, m->train, &tr->step));
-    PLUMB_TRY(plumb_model_forward(model, &batch, &p.acts));
+    PLUMB_TRY(plumb_arena_push(&tr->step, sizeof(struct work), work));
+    struct work *w = *work;
+    struct plumb_batch *b = &w->batch;
+    PLUMB_TRY(plumb_batch_build(&t->batching, m->e, m->count, &tr->step, b, &last));
+    w->pass = (struct plumb_pass){ .batch = b };
+    PLUMB_TRY(push_results(w, model, m->count, &tr->step));
+    PLUMB_TRY(plumb_acts_init(&w->pass.acts, model, b->N, b->N, m->train, &tr->step));
+    PLUMB_TRY(plumb_model_forward(model, b, &w->pass.acts));
     const struct plumb_score s = { .B = 2 * m->count,
                                    .rows = last,
-                                   .scores = r.scores,
-                                   .dscores = r.narrow,
-                                   .panel = r.panel,
-                                   .dpanel = r.dpanel };
-    PLUMB_TRY(plumb_score_fwd(model, &p.acts, &s));
-    PLUMB_TRY(loss(t, tr, m, &r));
-    m->loss = plumb_mean(r.losses, 0, m->count) * (double)m->count / m->divisor;
-    add_metrics(m, &r);
-    PLUMB_TRY(plumb_check_loss(tr, m, &p, r.losses, m->count, 2));
+                                   .scores = w->scores,
+                                   .dscores = w->narrow,
+                                   .panel = w->panel,
+                                   .dpanel = w->dpanel };
+    PLUMB_TRY(plumb_score_fwd(model, &w->pass.acts, &s));
+    PLUMB_TRY(loss(t, tr, m, w));
+    PLUMB_TRY(plumb_twin_fetch(&tr->step, w->scores, w->host_scores, 2 * m->count));
+    PLUMB_TRY(plumb_twin_fetch(&tr->step, w->losses, w->host_losses, m->count));
     if (!m->train) return PLUMB_OK;
     const struct plumb_cast narrow = { .struct_bytes = sizeof narrow,
                                        .count = 2 * m->count,
-                                       .x = r.dscores,
-                                       .y = r.narrow };
+                                       .x = w->dscores,
+                                       .y = w->narrow };
     PLUMB_TRY(plumb_cast(&model->dev, &narrow));
-    PLUMB_TRY(plumb_score_bwd(model, &batch, &p.acts, &s));
-    return plumb_model_backward(model, &batch, &p.acts);
+    PLUMB_TRY(plumb_score_bwd(model, b, &w->pass.acts, &s));
+    return plumb_model_backward(model, b, &w->pass.acts);
+}
+
+static int finish(const struct plumb_task *t, struct plumb_trainer *tr, struct plumb_micro *m,
+                  void *work)
+{
+    (void)t;
+    const struct work *w = work;
+    m->loss = plumb_mean(w->host_losses, 0, m->count) * (double)m->count / m->divisor;
+    add_metrics(m, w);
+    return plumb_check_loss(tr, m, &w->pass, w->host_losses, m->count, 2);
 }
 
 struct plumb_task plumb_task_reward(const struct plumb_reward_config *c)
@@ -124,6 +146,7 @@ struct plumb_task plumb_task_reward(const struct plumb_reward_config *c)
         .weight = weight,
         .plan = plan,
         .micro = micro,
+        .finish = finish,
         .options = c,
     };
 }

@@ -5,6 +5,7 @@
 #include "algos/policy.h"
 #include "algos/tasks.h"
 #include "runtime/read.h"
+#include "runtime/transfer.h"
 
 struct context {
     struct plumb_supervised loss; /* for all targets; the epilogue runs it on ranges */
@@ -30,50 +31,75 @@ static double weight(const struct plumb_task *t, const struct plumb_example *e)
     return (double)(e->prompt.n == 0 && z.targets > 0 ? z.targets - 1 : z.targets);
 }
 
+/* A micro-batch between launch and finish, in the step arena. */
+struct work {
+    struct plumb_batch batch;
+    struct plumb_pass pass;
+    struct plumb_tensor losses, host_losses;
+    void *group;
+};
+
+static int push_results(struct work *w, enum plumb_dtype stat, int64_t targets,
+                        struct plumb_arena *step)
+{
+    PLUMB_TRY(plumb_arena_push(step, (size_t)(targets + 1) * sizeof(int32_t), &w->group));
+    PLUMB_TRY(plumb_arena_tensor(step, stat, targets, &w->losses));
+    return plumb_twin(step, w->losses, targets, &w->host_losses);
+}
+
 static int plan(const struct plumb_task *t, const struct plumb_trainer *tr,
                 const struct plumb_batch_size *z, struct plumb_arena *step)
 {
     (void)t;
-    struct plumb_pass p;
-    struct plumb_tensor losses;
-    void *group;
-    PLUMB_TRY(plumb_arena_push(step, plumb_batch_bytes(z), &group));
-    PLUMB_TRY(plumb_arena_push(step, (size_t)(z->targets + 1) * sizeof(int32_t), &group));
-    PLUMB_TRY(plumb_arena_tensor(step, tr->policy.prec.master, z->targets, &losses));
-    return plumb_pass_init(&p, &tr->policy, NULL, z->tokens, z->targets, tr->train != NULL, step);
+    struct work w;
+    void *p;
+    PLUMB_TRY(plumb_arena_push(step, sizeof w, &p));
+    PLUMB_TRY(plumb_batch_plan(z, step));
+    PLUMB_TRY(push_results(&w, tr->policy.prec.master, z->targets, step));
+    return plumb_pass_init(&w.pass, &tr->policy, NULL, z->tokens, z->targets, tr->train != NULL,
+                           step);
 }
 
-static int micro(const struct plumb_task *t, struct plumb_trainer *tr, struct plumb_micro *m)
+static int micro(const struct plumb_task *t, struct plumb_trainer *tr, const struct plumb_micro *m,
+                 void **work)
 {
     const struct plumb_sft_config *c = t->options;
-    struct plumb_batch batch;
-    struct plumb_pass p;
-    struct plumb_tensor losses;
-    void *group;
-    PLUMB_TRY(plumb_batch_build(&t->batching, m->e, m->count, &tr->step, &batch, NULL));
-    const int64_t M = batch.targets.M;
-    PLUMB_TRY(plumb_arena_push(&tr->step, (size_t)(M + 1) * sizeof(int32_t), &group));
-    PLUMB_TRY(plumb_arena_tensor(&tr->step, tr->policy.prec.master, M, &losses));
-    PLUMB_TRY(plumb_pass_init(&p, &tr->policy, &batch, batch.N, M, m->train, &tr->step));
+    PLUMB_TRY(plumb_arena_push(&tr->step, sizeof(struct work), work));
+    struct work *w = *work;
+    struct plumb_batch *b = &w->batch;
+    PLUMB_TRY(plumb_batch_build(&t->batching, m->e, m->count, &tr->step, b, NULL));
+    const int64_t M = b->targets.M;
+    PLUMB_TRY(push_results(w, tr->policy.prec.master, M, &tr->step));
+    PLUMB_TRY(plumb_pass_init(&w->pass, &tr->policy, b, b->N, M, m->train, &tr->step));
     for (int64_t i = 0; i <= M; i++)
-        ((int32_t *)group)[i] = (int32_t)i; /* any token may end a chunk */
+        ((int32_t *)w->group)[i] = (int32_t)i; /* any token may end a chunk */
     struct context ctx = {
         .dev = &tr->policy.dev,
         .loss = { .struct_bytes = sizeof ctx.loss,
                   .loss = (enum plumb_supervised_loss)c->loss_type,
-                  .logp = p.head.logp,
-                  .losses = losses,
-                  .dlogp = p.head.dlogp,
+                  .logp = w->pass.head.logp,
+                  .losses = w->losses,
+                  .dlogp = w->pass.head.dlogp,
                   .divisor = m->divisor },
     };
-    PLUMB_TRY(plumb_pass_run(&tr->policy, &p, group, M, epilogue, &ctx));
+    PLUMB_TRY(plumb_pass_run(&tr->policy, &w->pass, w->group, M, epilogue, &ctx));
+    PLUMB_TRY(plumb_pass_fetch(&w->pass));
+    return plumb_twin_fetch(&tr->step, w->losses, w->host_losses, M);
+}
+
+static int finish(const struct plumb_task *t, struct plumb_trainer *tr, struct plumb_micro *m,
+                  void *work)
+{
+    (void)t;
+    const struct work *w = work;
+    const int64_t M = w->batch.targets.M;
     double sum = 0;
     for (int64_t i = 0; i < M; i++)
-        sum += plumb_tensor_get(losses, i);
+        sum += plumb_tensor_get(w->host_losses, i);
     m->loss = sum / m->divisor;
-    plumb_tally_add(m->tally, "entropy", plumb_mean(p.head.entropy, 0, M));
-    plumb_tally_add(m->tally, "mean_token_accuracy", plumb_pass_accuracy(&p, 0, 1));
-    return plumb_check_loss(tr, m, &p, losses, M, 0);
+    plumb_tally_add(m->tally, "entropy", plumb_mean(w->pass.entropy, 0, M));
+    plumb_tally_add(m->tally, "mean_token_accuracy", plumb_pass_accuracy(&w->pass, 0, 1));
+    return plumb_check_loss(tr, m, &w->pass, w->host_losses, M, 0);
 }
 
 struct plumb_task plumb_task_sft(const struct plumb_sft_config *c)
@@ -83,6 +109,7 @@ struct plumb_task plumb_task_sft(const struct plumb_sft_config *c)
         .weight = weight,
         .plan = plan,
         .micro = micro,
+        .finish = finish,
         .options = c,
     };
 }

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "algos/pending.h"
 #include "algos/policy.h"
 
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -54,7 +55,7 @@ int plumb_trainer_weights_ready(struct plumb_trainer *t)
 {
     PLUMB_TRY(plumb_model_refresh(&t->policy));
     if (!t->ref.weights.data) return PLUMB_OK;
-    return plumb_model_fill(&t->ref, t->policy.weights.data, t->policy.weights.dtype);
+    return plumb_model_copy(&t->ref, &t->policy);
 }
 
 void plumb_trainer_release(struct plumb_trainer *t)
@@ -107,16 +108,6 @@ static int fetch_range(struct plumb_trainer *t, const struct plumb_dataset *d, i
     return PLUMB_OK;
 }
 
-static int64_t tokens_of(const struct plumb_micro *m)
-{
-    int64_t n = 0;
-    for (int64_t i = 0; i < m->count; i++)
-        for (int s = 0; s < 2; s++)
-            if (s == 0 || m->e[i].completion[s].n > 0)
-                n += m->e[i].prompt.n + m->e[i].completion[s].n;
-    return n;
-}
-
 /* Fills ref_logps for `d`, whose rows start at `first` of the table. */
 static int precompute_set(struct plumb_trainer *t, const struct plumb_dataset *d, int64_t first)
 {
@@ -126,7 +117,7 @@ static int precompute_set(struct plumb_trainer *t, const struct plumb_dataset *d
             return plumb_fail(PLUMB_EINTR, "stopped by a signal before step 1");
         for (int64_t i = 0; i < count; i++)
             PLUMB_TRY(fetch(t, d, at + i, &t->window[i]));
-        plumb_arena_reset(&t->step, 0);
+        plumb_arena_empty(&t->step); /* precompute waits for what it launches */
         PLUMB_TRY(t->task->precompute(t->task, t, t->window, count));
         for (int64_t i = 0; i < 2 * count; i++) {
             const struct plumb_example *e = &t->window[i / 2];
@@ -149,71 +140,52 @@ int plumb_trainer_precompute(struct plumb_trainer *t)
     return t->eval ? precompute_set(t, t->eval, rows) : PLUMB_OK;
 }
 
-/* Gradients of one optimizer step: its micro-batches, divided by what the whole step counts. */
-static int accumulate(struct plumb_trainer *t, double *loss)
+/* The step's rows [*first, *last) in the epoch's order. */
+static int find_rows(struct plumb_trainer *t, int64_t *first, int64_t *last)
 {
-    const int64_t batch = t->config->per_device_train_batch_size,
-                  accum = t->config->gradient_accumulation_steps;
-    const int64_t epoch = t->state.step / t->steps_per_epoch;
-    const int64_t first = (t->state.step % t->steps_per_epoch) * accum * batch, n = t->train->count;
-    const int64_t last = first + accum * batch < n ? first + accum * batch : n;
+    const int64_t rows = t->config->per_device_train_batch_size *
+                         t->config->gradient_accumulation_steps;
+    const int64_t epoch = t->state.step / t->steps_per_epoch, n = t->train->count;
+    *first = (t->state.step % t->steps_per_epoch) * rows;
+    *last = *first + rows < n ? *first + rows : n;
+    /* What waits names its rows by the order that now goes. */
+    if (epoch != t->order_epoch) PLUMB_TRY(plumb_pending_finish(t));
     order_rows(t, epoch);
+    return PLUMB_OK;
+}
+
+/* Gradients of one optimizer step: its micro-batches, divided by what the whole step counts. */
+static int accumulate(struct plumb_trainer *t, int64_t first, int64_t last)
+{
+    const int64_t batch = t->config->per_device_train_batch_size;
     double divisor = 0;
     for (int64_t i = first; i < last; i++) {
         struct plumb_example e;
         PLUMB_TRY(fetch(t, t->train, t->order[i], &e));
         divisor += t->task->weight(t->task, &e);
     }
-    *loss = 0;
     for (int64_t at = first; at < last; at += batch) {
         const int64_t count = at + batch < last ? batch : last - at;
         PLUMB_TRY(fetch_range(t, t->train, at, count));
-        struct plumb_micro m = { .e = t->window,
-                                 .count = count,
-                                 .divisor = divisor > 0 ? divisor : 1,
-                                 .train = true,
-                                 .tally = &t->state.tally };
-        plumb_arena_reset(&t->step, 0);
-        PLUMB_TRY(t->task->micro(t->task, t, &m));
-        if (t->hooks.after_micro) PLUMB_TRY(t->hooks.after_micro(t->hooks.self, t, &m));
-        *loss += m.loss;
-        t->state.num_tokens += tokens_of(&m);
+        const struct plumb_micro m = { .e = t->window,
+                                       .count = count,
+                                       .step = t->state.step + 1,
+                                       .divisor = divisor > 0 ? divisor : 1,
+                                       .train = true,
+                                       .tally = &t->state.tally };
+        PLUMB_TRY(plumb_pending_micro(t, &m, NULL));
     }
     return PLUMB_OK;
 }
 
-/* Puts the step's data rows before the text of a fault. */
-static int name_rows(const struct plumb_trainer *t, int rc)
-{
-    const int64_t rows = t->config->per_device_train_batch_size *
-                         t->config->gradient_accumulation_steps;
-    const int64_t first = (t->state.step % t->steps_per_epoch) * rows, n = t->train->count;
-    const int64_t last = first + rows < n ? first + rows : n;
-    char text[160];
-    size_t used = 0;
-    for (int64_t i = first; i < last && used < sizeof text - 24; i++) {
-        struct plumb_example e;
-        PLUMB_TRY(t->train->get(t->train->self, t->order[i], &e));
-        const char *between = i == first ? "" : i + 1 == last ? " and " : ", ";
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%lld", between,
-                                 (long long)e.row);
-        if (used >= sizeof text - 24) snprintf(text + used, sizeof text - used, ", ...");
-    }
-    return plumb_fail_while(rc, "data rows %s", text);
-}
-
 static int train_step(struct plumb_trainer *t)
 {
+    int64_t first, last;
+    PLUMB_TRY(find_rows(t, &first, &last));
     PLUMB_TRY(plumb_model_zero_grad(&t->policy));
-    PLUMB_TRY(accumulate(t, &t->step_loss));
-    const double lr = plumb_schedule_lr(&t->schedule, t->state.step);
-    const int rc = plumb_optimizer_step(&t->optimizer, &t->policy, t->state.step + 1, lr,
-                                        &t->state.grad_norm);
-    if (rc) return rc == PLUMB_ENUM ? name_rows(t, rc) : rc;
+    PLUMB_TRY(accumulate(t, first, last));
+    PLUMB_TRY(plumb_pending_step(t, plumb_schedule_lr(&t->schedule, t->state.step), first, last));
     t->state.step++;
-    t->state.loss_sum += t->step_loss;
-    t->state.loss_total += t->step_loss;
-    t->state.loss_steps++;
     return PLUMB_OK;
 }
 
@@ -295,17 +267,17 @@ int plumb_trainer_evaluate(struct plumb_trainer *t, const struct plumb_dataset *
         for (int64_t i = 0; i < count; i++)
             own += t->task->weight(t->task, &t->window[i]);
         struct plumb_tally batch = { 0 };
-        struct plumb_micro m = { .e = t->window,
-                                 .count = count,
-                                 .divisor = own > 0 ? own : 1,
-                                 .tally = &batch };
-        plumb_arena_reset(&t->step, 0);
-        PLUMB_TRY(t->task->micro(t->task, t, &m));
-        if (t->hooks.after_micro) PLUMB_TRY(t->hooks.after_micro(t->hooks.self, t, &m));
+        const struct plumb_micro *done, m = { .e = t->window,
+                                              .count = count,
+                                              .step = t->state.step,
+                                              .divisor = own > 0 ? own : 1,
+                                              .tally = &batch };
+        PLUMB_TRY(plumb_pending_micro(t, &m, &done));
+        PLUMB_TRY(plumb_pending_finish(t));
         const int n = plumb_tally_means(&batch, means);
         for (int i = 0; i < n; i++)
             plumb_tally_weigh(&all, means[i].name, means[i].value, t->train ? 1 : own);
-        loss += m.loss * (t->train ? (double)count : own);
+        loss += done->loss * (t->train ? (double)count : own);
         weight += t->train ? (double)count : own;
     }
     const int n = plumb_tally_means(&all, means);
@@ -370,24 +342,37 @@ static int log_whole(struct plumb_trainer *t)
     return t->sink.metrics ? t->sink.metrics(t->sink.self, s->step, m, 3) : PLUMB_OK;
 }
 
+static bool log_due(const struct plumb_trainer *t)
+{
+    const struct plumb_train_config *c = t->config;
+    return due(t, c->logging_strategy, c->logging_steps) ||
+           (t->state.step == 1 && c->logging_first_step);
+}
+
+static bool eval_due(const struct plumb_trainer *t)
+{
+    const struct plumb_train_config *c = t->config;
+    const double every = isnan(c->eval_steps) ? c->logging_steps : c->eval_steps;
+    const bool last = t->state.step == t->total_steps;
+    return t->eval && (due(t, c->eval_strategy, every) ||
+                       (last && c->eval_strategy != PLUMB_INTERVAL_NO));
+}
+
 /* What follows a step: log, evaluate, save; sets t->stopped. */
 static int after_step(struct plumb_trainer *t)
 {
     const struct plumb_train_config *c = t->config;
-    const int64_t step = t->state.step;
-    const bool last = step == t->total_steps;
-    progress(t);
-    if (t->hooks.after_step) PLUMB_TRY(t->hooks.after_step(t->hooks.self, t));
-    if (due(t, c->logging_strategy, c->logging_steps) || (step == 1 && c->logging_first_step))
-        PLUMB_TRY(log_line(t));
-    const double begun = now();
-    const double eval_every = isnan(c->eval_steps) ? c->logging_steps : c->eval_steps;
-    if (t->eval &&
-        (due(t, c->eval_strategy, eval_every) || (last && c->eval_strategy != PLUMB_INTERVAL_NO)))
-        PLUMB_TRY(evaluate_and_log(t));
-    if (last && c->logging_strategy != PLUMB_INTERVAL_NO) PLUMB_TRY(log_whole(t));
+    const bool last = t->state.step == t->total_steps;
     t->stopped = !last && t->hooks.stop && t->hooks.stop(t->hooks.self);
     const bool save = save_due(t) || t->stopped;
+    if (last || save || log_due(t) || eval_due(t) || t->hooks.after_step)
+        PLUMB_TRY(plumb_pending_finish(t));
+    progress(t);
+    if (t->hooks.after_step) PLUMB_TRY(t->hooks.after_step(t->hooks.self, t));
+    if (log_due(t)) PLUMB_TRY(log_line(t));
+    const double begun = now();
+    if (eval_due(t)) PLUMB_TRY(evaluate_and_log(t));
+    if (last && c->logging_strategy != PLUMB_INTERVAL_NO) PLUMB_TRY(log_whole(t));
     if (save || last) PLUMB_TRY(plumb_check_weights(t)); /* what is kept can be gone on from */
     if (save && t->hooks.save) PLUMB_TRY(t->hooks.save(t->hooks.self, t));
     t->log_seconds += now() - begun; /* tokens_per_second and step_time are those of training */
@@ -415,11 +400,11 @@ int plumb_trainer_blobs(struct plumb_trainer *t, struct plumb_blob out[PLUMB_TRA
     const enum plumb_dtype d = t->policy.prec.master;
     const int64_t rows = t->train->count + (t->eval ? t->eval->count : 0);
     const int64_t words = (int64_t)(sizeof t->state / sizeof(int32_t));
-    out[0] = (struct plumb_blob){ "adam_m", t->optimizer.m.data, d, t->policy.elements };
-    out[1] = (struct plumb_blob){ "adam_v", t->optimizer.v.data, d, t->policy.elements };
-    out[2] = (struct plumb_blob){ "state", &t->state, PLUMB_I32, words };
+    out[0] = (struct plumb_blob){ "adam_m", t->optimizer.m.data, d, t->policy.elements, true };
+    out[1] = (struct plumb_blob){ "adam_v", t->optimizer.v.data, d, t->policy.elements, true };
+    out[2] = (struct plumb_blob){ "state", &t->state, PLUMB_I32, words, false };
     if (!t->ref_logps) return 3;
-    out[3] = (struct plumb_blob){ "ref_logps", t->ref_logps, PLUMB_F64, 2 * rows };
+    out[3] = (struct plumb_blob){ "ref_logps", t->ref_logps, PLUMB_F64, 2 * rows, false };
     return 4;
 }
 

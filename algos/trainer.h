@@ -18,11 +18,12 @@ struct plumb_trainer;
 struct plumb_micro {
     const struct plumb_example *e; /* (count) */
     int64_t count;
+    int64_t step;              /* that it is part of, or that it is an evaluation after */
     double divisor;            /* of the whole step: pairs, rows or trained tokens */
     bool train;                /* else evaluation: no gradients */
     struct plumb_tally *tally; /* metrics are added here */
     double loss;               /* out: sum of losses / divisor */
-    /* out, (sequences) each, in the step arena; absent where the task has none */
+    /* out, (sequences) each, host memory in the step arena; absent where the task has none */
     struct plumb_tensor logps, ref_logps, kl_logps, ref_kl_logps;
 };
 
@@ -40,7 +41,14 @@ struct plumb_task {
     /* Step-arena use of a micro-batch of at most this size; the same pushes as `micro`. */
     int (*plan)(const struct plumb_task *t, const struct plumb_trainer *tr,
                 const struct plumb_batch_size *size, struct plumb_arena *step);
-    int (*micro)(const struct plumb_task *t, struct plumb_trainer *tr, struct plumb_micro *m);
+    /* Forward, loss and, in training, backward; *work is what `finish` needs, in the step arena.
+     * Waits for nothing: results are on their way to the host when it returns. */
+    int (*micro)(const struct plumb_task *t, struct plumb_trainer *tr, const struct plumb_micro *m,
+                 void **work);
+    /* When they are there: the loss, the outputs of m and its metrics. Micro-batches are finished
+     * in order, on cpu and ref at once. */
+    int (*finish)(const struct plumb_task *t, struct plumb_trainer *tr, struct plumb_micro *m,
+                  void *work);
     /* Reference log-probs of m's rows by the policy as it stands, into e->ref_logps; NULL = the
      * task has none. */
     int (*precompute)(const struct plumb_task *t, struct plumb_trainer *tr, struct plumb_example *e,
@@ -66,8 +74,11 @@ struct plumb_blob {
     void *data;
     enum plumb_dtype dtype;
     int64_t count;
+    bool on_device; /* data lies in the policy's device's memory, else the host's */
 };
 #define PLUMB_TRAINER_BLOBS 4
+
+struct plumb_pending; /* algos/pending.h */
 
 /* Calls to the outside; any may be NULL. */
 struct plumb_trainer_hooks {
@@ -102,7 +113,10 @@ struct plumb_trainer {
     double *ref_logps;  /* (train rows then evaluation rows, 2); NULL = not precomputed */
     double log_seconds; /* clock at the last log line, later by what was no training; tokens then */
     int64_t log_tokens;
-    double step_loss; /* of the last step, for hooks */
+    double step_loss; /* of the last step that is finished */
+    double loss_so_far; /* of the step whose micro-batches are being finished */
+    struct plumb_pending *waiting, **waiting_end; /* launched, not finished */
+    size_t micro_bytes; /* of the step arena's host side that a micro-batch takes at most */
     bool stopped;     /* by the stop hook */
 };
 

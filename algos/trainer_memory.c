@@ -1,8 +1,12 @@
 /* The memory of a run: measured by a dry run over the declared budget, taken once, and told. */
+#include <plumb/device.h>
 #include <plumb/log.h>
 #include <string.h>
 
-#include "algos/trainer.h"
+#include "algos/pending.h"
+
+/* Micro-batches that a device may be behind the host, for which results have room. */
+enum { PENDING = 32 };
 
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
@@ -92,15 +96,17 @@ static void tell(const struct plumb_trainer *t, const struct plumb_batch_size *s
     const struct plumb_model *m = &t->policy;
     const size_t n = (size_t)m->elements;
     const bool copies = m->master.data && m->master.data != m->weights.data;
+    char where[256];
+    plumb_device_describe(&m->dev, where, sizeof where);
     plumb_log(
         PLUMB_LOG_INFO,
         "memory plan: weights %.1f MiB, reference %.1f, gradients %.1f, moments %.1f, step at most "
         "%.1f (%lld tokens, %lld targets); %s, %s",
         mib(n * (compute + (copies ? master : 0))), mib(t->ref.weights.data ? n * compute : 0),
         mib(m->grad.data ? n * master : 0), mib(t->optimizer.m.data ? 2 * n * master : 0),
-        mib(t->step.capacity), (long long)size->tokens, (long long)size->targets,
-        plumb_dtype_name(t->policy.prec.compute),
-        t->policy.dev.kind == PLUMB_DEV_REF ? "reference loops" : plumb_isa_name(plumb_cpu_isa()));
+        mib(t->step.device.capacity ? t->step.device.capacity : t->step.capacity),
+        (long long)size->tokens, (long long)size->targets,
+        plumb_dtype_name(t->policy.prec.compute), where);
 }
 
 int plumb_trainer_lay_out(struct plumb_trainer *t, const struct plumb_model_config *model,
@@ -110,13 +116,15 @@ int plumb_trainer_lay_out(struct plumb_trainer *t, const struct plumb_model_conf
     const int64_t batch = t->config->per_device_train_batch_size;
     if (t->train) PLUMB_TRY(largest(t, t->train, max64(batch, t->precompute), &size));
     if (t->eval) PLUMB_TRY(largest(t, t->eval, max64(t->eval_batch, t->precompute), &size));
-    plumb_arena_init_counting(&t->run, "run");
+    plumb_arena_init_counting_on(&t->run, "run", dev);
     PLUMB_TRY(lay_out(t, model, dev, compute, size.longest));
-    PLUMB_TRY(plumb_arena_init(&t->run, "run", t->run.peak));
+    PLUMB_TRY(plumb_arena_init_like(&t->run, &t->run, 1));
     PLUMB_TRY(lay_out(t, model, dev, compute, size.longest));
-    plumb_arena_init_counting(&t->step, "step");
+    plumb_arena_init_counting_on(&t->step, "step", dev);
+    PLUMB_TRY(plumb_pending_plan(&t->step, most_rows(t)));
     PLUMB_TRY(t->task->plan(t->task, t, &size, &t->step));
-    PLUMB_TRY(plumb_arena_init(&t->step, "step", t->step.peak));
+    t->micro_bytes = t->step.peak;
+    PLUMB_TRY(plumb_arena_init_like(&t->step, &t->step, PENDING));
     tell(t, &size);
     return PLUMB_OK;
 }

@@ -139,5 +139,5 @@ int plumb_acts_init(struct plumb_acts *a, const struct plumb_model *m, int64_t N
     PLUMB_TRY(p.rc);
     a->work_bytes = work_bytes(m, N, keys, backward);
     a->work.dtype = m->prec.master;
-    return plumb_arena_push(step, a->work_bytes, &a->work.data);
+    return plumb_arena_push_device(step, a->work_bytes, &a->work.data);
 }

@@ -1,5 +1,6 @@
-/* Arenas: one system allocation each, a bump pointer inside. */
+/* Arenas: one allocation a side, a bump pointer inside. */
 #include <plumb/arena.h>
+#include <plumb/device.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,24 +56,72 @@ void plumb_arena_init_counting(struct plumb_arena *a, const char *name)
     *a = (struct plumb_arena){ .name = name, .counting = true };
 }
 
+void plumb_arena_init_counting_on(struct plumb_arena *a, const char *name,
+                                  const struct plumb_device *dev)
+{
+    plumb_arena_init_counting(a, name);
+    a->dev = *dev;
+}
+
+int plumb_arena_init_like(struct plumb_arena *a, const struct plumb_arena *like, int64_t times)
+{
+    const struct plumb_arena want = *like; /* `a` may be `like` */
+    if (plumb_device_is_host(&want.dev)) return plumb_arena_init(a, want.name, want.peak);
+    *a = (struct plumb_arena){ .name = want.name, .dev = want.dev };
+    void *host = NULL, *device = NULL;
+    const size_t host_bytes = (size_t)times * rounded(want.peak);
+    int rc = plumb_device_alloc_pinned(&a->dev, host_bytes, &host);
+    if (!rc) rc = plumb_device_alloc(&a->dev, want.device.peak, &device);
+    a->base = host;
+    a->capacity = host_bytes;
+    a->device = (struct plumb_arena_side){ .base = device, .capacity = want.device.peak };
+    return rc ? plumb_fail_while(rc, "the %s arena", a->name) : PLUMB_OK;
+}
+
 void plumb_arena_release(struct plumb_arena *a)
 {
-    if (a->base) munmap(a->base, a->capacity);
+    if (!plumb_device_is_host(&a->dev)) {
+        plumb_device_free_pinned(&a->dev, a->base);
+        plumb_device_free(&a->dev, a->device.base);
+    } else if (a->base)
+        munmap(a->base, a->capacity);
     *a = (struct plumb_arena){ 0 };
+}
+
+static int full(const struct plumb_arena *a, size_t want, size_t used, size_t capacity)
+{
+    return plumb_fail(PLUMB_EMEM, "%s arena is full: %.1f MiB wanted, %.1f of %.1f MiB in use",
+                      a->name, mib(want), mib(used), mib(capacity));
+}
+
+static int absurd(const struct plumb_arena *a, size_t bytes)
+{
+    return plumb_fail(PLUMB_EMEM, "%s arena: a block of %zu bytes is absurd", a->name, bytes);
 }
 
 int plumb_arena_push(struct plumb_arena *a, size_t bytes, void **out)
 {
     *out = NULL;
-    if (bytes > SIZE_MAX / 2)
-        return plumb_fail(PLUMB_EMEM, "%s arena: a block of %zu bytes is absurd", a->name, bytes);
+    if (bytes > SIZE_MAX / 2) return absurd(a, bytes);
     const size_t want = rounded(bytes);
-    if (!a->counting && a->used + want > a->capacity)
-        return plumb_fail(PLUMB_EMEM, "%s arena is full: %.1f MiB wanted, %.1f of %.1f MiB in use",
-                          a->name, mib(want), mib(a->used), mib(a->capacity));
+    if (!a->counting && a->used + want > a->capacity) return full(a, want, a->used, a->capacity);
     if (!a->counting && a->base) *out = a->base + a->used;
     a->used += want;
     if (a->used > a->peak) a->peak = a->used;
+    return PLUMB_OK;
+}
+
+int plumb_arena_push_device(struct plumb_arena *a, size_t bytes, void **out)
+{
+    if (plumb_device_is_host(&a->dev)) return plumb_arena_push(a, bytes, out);
+    struct plumb_arena_side *d = &a->device;
+    *out = NULL;
+    if (bytes > SIZE_MAX / 2) return absurd(a, bytes);
+    const size_t want = (bytes + 255) / 256 * 256;
+    if (!a->counting && d->used + want > d->capacity) return full(a, want, d->used, d->capacity);
+    if (!a->counting && d->base) *out = d->base + d->used;
+    d->used += want;
+    if (d->used > d->peak) d->peak = d->used;
     return PLUMB_OK;
 }
 
@@ -81,13 +130,25 @@ int plumb_arena_tensor(struct plumb_arena *a, enum plumb_dtype t, int64_t count,
 {
     PLUMB_ASSERT(count >= 0);
     *out = (struct plumb_tensor){ NULL, t };
-    return plumb_arena_push(a, (size_t)count * plumb_dtype_bytes(t), &out->data);
+    return plumb_arena_push_device(a, (size_t)count * plumb_dtype_bytes(t), &out->data);
 }
 
-size_t plumb_arena_mark(const struct plumb_arena *a) { return a->used; }
-
-void plumb_arena_reset(struct plumb_arena *a, size_t mark)
+struct plumb_mark plumb_arena_mark(const struct plumb_arena *a)
 {
-    PLUMB_ASSERT(mark <= a->used);
-    a->used = mark;
+    return (struct plumb_mark){ a->used, a->device.used };
 }
+
+void plumb_arena_reset(struct plumb_arena *a, struct plumb_mark mark)
+{
+    PLUMB_ASSERT(mark.host <= a->used && mark.device <= a->device.used);
+    a->used = mark.host;
+    a->device.used = mark.device;
+}
+
+void plumb_arena_reset_queued(struct plumb_arena *a, struct plumb_mark mark)
+{
+    if (!plumb_device_is_host(&a->dev)) mark.host = a->used;
+    plumb_arena_reset(a, mark);
+}
+
+void plumb_arena_empty(struct plumb_arena *a) { plumb_arena_reset(a, (struct plumb_mark){ 0 }); }

@@ -11,7 +11,7 @@ Test(arena, counts_what_the_same_pushes_then_take)
     plumb_arena_init_counting(&a, "test");
     for (int run = 0; run < 2; run++) {
         cr_assert_eq(plumb_arena_push(&a, 1, &p), PLUMB_OK);
-        const size_t mark = plumb_arena_mark(&a);
+        const struct plumb_mark mark = plumb_arena_mark(&a);
         cr_assert_eq(plumb_arena_push(&a, 1000, &p), PLUMB_OK);
         plumb_arena_reset(&a, mark);
         cr_assert_eq(plumb_arena_push(&a, 10, &p), PLUMB_OK);

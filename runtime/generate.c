@@ -1,18 +1,18 @@
 /* Greedy generation, one sequence at a time. */
 #include "runtime/generate.h"
 
+#include "runtime/transfer.h"
+
 int plumb_generator_init(struct plumb_generator *g, const struct plumb_model *m, int64_t capacity,
                          struct plumb_arena *arena)
 {
     *g = (struct plumb_generator){ .m = m, .arena = arena, .cache = { .capacity = capacity } };
     const int64_t layers = m->config.layers, width = m->config.kv_heads * m->config.head_size;
-    void *k, *v, *position;
+    void *k, *v;
     PLUMB_TRY(plumb_arena_push(arena, (size_t)layers * sizeof *g->cache.k, &k));
     PLUMB_TRY(plumb_arena_push(arena, (size_t)layers * sizeof *g->cache.v, &v));
-    PLUMB_TRY(plumb_arena_push(arena, (size_t)capacity * sizeof *g->position, &position));
     g->cache.k = k;
     g->cache.v = v;
-    g->position = position;
     for (int64_t i = 0; i < layers; i++) {
         struct plumb_tensor key, value;
         PLUMB_TRY(plumb_arena_tensor(arena, m->prec.compute, capacity * width, &key));
@@ -21,51 +21,88 @@ int plumb_generator_init(struct plumb_generator *g, const struct plumb_model *m,
         g->cache.k[i] = key;
         g->cache.v[i] = value;
     }
-    for (int64_t i = 0; position && i < capacity; i++)
-        g->position[i] = (int32_t)i;
     return PLUMB_OK;
 }
 
 /* One pass over the new tokens, then the head on the last row. */
+/* One pass over new tokens: activations, head, and what the host hands over and gets back. */
 struct pass {
     struct plumb_acts acts;
     struct plumb_head_out head;
+    void *ints; /* token, position (n each), then SINGLES */
+    struct plumb_tensor next;
 };
+/* start, parent, length, whole length, q_start, q_count, row, target */
+enum { SINGLES = 8 };
 
 static int pass_init(const struct plumb_model *m, int64_t n, int64_t keys,
                      struct plumb_arena *arena, struct pass *p)
 {
     PLUMB_TRY(plumb_acts_init(&p->acts, m, n, keys, false, arena));
-    return plumb_head_init(&p->head, m, n, 1, false, arena);
+    PLUMB_TRY(plumb_head_init(&p->head, m, n, 1, false, arena));
+    PLUMB_TRY(plumb_arena_push(arena, (size_t)(2 * n + SINGLES) * sizeof(int32_t), &p->ints));
+    return plumb_twin(arena, (struct plumb_tensor){ p->head.argmax, PLUMB_I32 }, 1, &p->next);
 }
 
-size_t plumb_generator_scratch(const struct plumb_model *m, int64_t capacity)
+int plumb_generator_plan(const struct plumb_model *m, int64_t capacity, struct plumb_arena *arena)
 {
-    struct plumb_arena count;
+    struct plumb_generator g;
     struct pass p;
-    plumb_arena_init_counting(&count, "generation");
-    return pass_init(m, capacity, capacity, &count, &p) == PLUMB_OK ? count.peak : 0;
+    const int32_t *sent;
+    PLUMB_ASSERT(arena->counting);
+    PLUMB_TRY(plumb_generator_init(&g, m, capacity, arena));
+    const struct plumb_mark mark = plumb_arena_mark(arena);
+    PLUMB_TRY(pass_init(m, capacity, capacity, arena, &p));
+    PLUMB_TRY(plumb_ints_send(arena, p.ints, 2 * capacity + SINGLES, &sent));
+    plumb_arena_reset(arena, mark);
+    return PLUMB_OK;
+}
+
+/* The new rows as a batch of one root, and as the last rows of everything in the cache. */
+static int describe(struct plumb_generator *g, struct pass *p, const int32_t *token, int64_t n,
+                    struct plumb_batch *b)
+{
+    int32_t *ints = p->ints;
+    const int32_t *at;
+    const int32_t singles[SINGLES] = { 0, -1, (int32_t)n, (int32_t)(g->cache.length + n),
+                                       0, (int32_t)n, (int32_t)n - 1, 0 };
+    for (int64_t i = 0; i < n; i++) {
+        ints[i] = token[i];
+        ints[n + i] = (int32_t)(g->cache.length + i);
+    }
+    for (int i = 0; i < SINGLES; i++)
+        ints[2 * n + i] = singles[i];
+    PLUMB_TRY(plumb_ints_send(g->arena, ints, 2 * n + SINGLES, &at));
+    const int32_t *s = at + 2 * n;
+    *b = (struct plumb_batch){
+        .N = n,
+        .token = at,
+        .position = at + n,
+        .forest = { 1, s, s + 2, s + 1 },
+        .targets = { .M = 1, .row = s + 6, .target = s + 7 },
+    };
+    g->cache.whole = (struct plumb_forest){ 1, s, s + 3, s + 1 };
+    g->cache.q_start = s + 4;
+    g->cache.q_count = s + 5;
+    return PLUMB_OK;
 }
 
 static int advance(struct plumb_generator *g, const int32_t *token, int64_t n, int32_t *next)
 {
     const struct plumb_model *m = g->m;
+    struct plumb_batch b;
     struct pass p;
     PLUMB_TRY(pass_init(m, n, g->cache.length + n, g->arena, &p));
+    PLUMB_TRY(describe(g, &p, token, n, &b));
     p.acts.cache = &g->cache;
-    const int32_t start = 0, length = (int32_t)n, parent = -1, row = (int32_t)n - 1, target = 0;
-    const struct plumb_batch b = {
-        .N = n,
-        .token = token,
-        .position = g->position + g->cache.length,
-        .forest = { 1, &start, &length, &parent },
-        .targets = { .M = 1, .row = &row, .target = &target },
-    };
     PLUMB_TRY(plumb_model_forward(m, &b, &p.acts));
     g->cache.length += n;
     const struct plumb_logprob l = plumb_head_args(m, &b, &p.acts, &p.head);
     PLUMB_TRY(plumb_logprob_fwd(&m->dev, &l));
-    *next = p.head.argmax[0];
+    const struct plumb_tensor argmax = { p.head.argmax, PLUMB_I32 };
+    PLUMB_TRY(plumb_twin_fetch(g->arena, argmax, p.next, 1));
+    PLUMB_TRY(plumb_device_sync(&m->dev));
+    *next = *(const int32_t *)p.next.data;
     return PLUMB_OK;
 }
 
@@ -83,7 +120,7 @@ int plumb_generate_greedy(struct plumb_generator *g, const int32_t *prompt, int6
     if (n < 1 || n > g->cache.capacity)
         return plumb_fail(PLUMB_EINVAL, "a prompt of %lld tokens: 1 to %lld are possible",
                           (long long)n, (long long)g->cache.capacity);
-    const size_t mark = plumb_arena_mark(g->arena);
+    const struct plumb_mark mark = plumb_arena_mark(g->arena);
     int rc = PLUMB_OK;
     g->cache.length = 0;
     const int32_t *token = prompt;

@@ -7,6 +7,10 @@
 
 struct plumb_kvcache {
     int64_t capacity, length;   /* tokens */
+    /* the forest of one root over everything so far, whose last rows are the new ones; the
+     * device's memory */
+    struct plumb_forest whole;
+    const int32_t *q_start, *q_count;
     struct plumb_tensor *k, *v; /* (layers) of (capacity, kv_heads * head_size), compute dtype */
 };
 
@@ -14,15 +18,14 @@ struct plumb_generator {
     const struct plumb_model *m;
     struct plumb_arena *arena;
     struct plumb_kvcache cache;
-    int32_t *position; /* (capacity) 0, 1, 2, ... */
 };
 
 /* Storage for texts of up to `capacity` tokens, prompt included, in `arena`. The rest of the
- * arena is used as scratch by plumb_generate; plumb_generator_scratch says how many bytes it
- * needs at most. */
+ * arena is used as scratch by plumb_generate. */
 int plumb_generator_init(struct plumb_generator *g, const struct plumb_model *m, int64_t capacity,
                          struct plumb_arena *arena);
-size_t plumb_generator_scratch(const struct plumb_model *m, int64_t capacity);
+/* The pushes of both at most, on a counting arena; its `used` is left as init alone would. */
+int plumb_generator_plan(const struct plumb_model *m, int64_t capacity, struct plumb_arena *arena);
 /* Up to max_new ids after prompt[0..n), n >= 1: the argmax each time, ties to the smaller id;
  * stops after an id of stop[0..stops), which is kept. out has room for max_new; *count = how
  * many. Stops early, without failing, when the capacity is reached. */

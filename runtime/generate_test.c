@@ -87,9 +87,8 @@ static void begin(struct fixture *f, const struct plumb_model_config *c,
                  PLUMB_OK, "%s", plumb_errmsg());
     cr_assert_eq(plumb_model_random(&f->m, 5, 0.5, &f->data), PLUMB_OK);
     plumb_arena_init_counting(&f->step, "generation");
-    cr_assert_eq(plumb_generator_init(&f->g, &f->m, capacity, &f->step), PLUMB_OK);
-    const size_t bytes = f->step.peak + plumb_generator_scratch(&f->m, capacity);
-    cr_assert_eq(plumb_arena_init(&f->step, "generation", bytes), PLUMB_OK);
+    cr_assert_eq(plumb_generator_plan(&f->m, capacity, &f->step), PLUMB_OK);
+    cr_assert_eq(plumb_arena_init(&f->step, "generation", f->step.peak), PLUMB_OK);
     cr_assert_eq(plumb_generator_init(&f->g, &f->m, capacity, &f->step), PLUMB_OK);
     for (int i = 0; i < TEXT; i++) {
         f->text[i] = (7 * i + i * i) % V;
@@ -125,7 +124,7 @@ static void say(struct fixture *f, int64_t first, int64_t n, struct plumb_kvcach
                 struct said *s)
 {
     const struct plumb_model *m = &f->m;
-    const int32_t start = 0, length = (int32_t)n, parent = -1;
+    const int32_t start = 0, length = (int32_t)n, parent = -1, whole = (int32_t)(first + n);
     const struct plumb_batch b = { .N = n,
                                    .token = f->text + first,
                                    .position = f->row + first,
@@ -136,6 +135,11 @@ static void say(struct fixture *f, int64_t first, int64_t n, struct plumb_kvcach
     cr_assert_eq(plumb_acts_init(&s->acts, m, n, first + n, cache == NULL, &f->data), PLUMB_OK);
     cr_assert_eq(plumb_head_init(&s->head, m, n, n, false, &f->data), PLUMB_OK);
     s->acts.cache = cache;
+    if (cache) {
+        cache->whole = (struct plumb_forest){ 1, &start, &whole, &parent };
+        cache->q_start = &start;
+        cache->q_count = &length;
+    }
     cr_assert_eq(plumb_model_forward(m, &b, &s->acts), PLUMB_OK, "%s", plumb_errmsg());
     s->acts.backward = false; /* the head is to fill its outputs only */
     const struct plumb_logprob l = plumb_head_args(m, &b, &s->acts, &s->head);
@@ -173,7 +177,7 @@ static void check_bits(const struct plumb_model_config *c, const struct plumb_de
     say(&f, 0, TEXT, NULL, &whole);
     for (int i = PROMPT; i < TEXT; i++)
         cr_expect_eq(whole.head.argmax[i - 1], f.text[i], "%s: token %d", name, i);
-    const size_t mark = plumb_arena_mark(&f.data);
+    const struct plumb_mark mark = plumb_arena_mark(&f.data);
     for (int64_t piece = PROMPT; piece > 0; piece -= 29) {
         f.g.cache.length = 0;
         for (int64_t at = 0, n = piece; at < TEXT; at += n, n = at < PROMPT ? PROMPT - at : 1) {
@@ -223,10 +227,10 @@ Test(generate, ends_at_the_capacity)
     int64_t count;
     const struct plumb_model_config c = llama();
     begin(&f, &c, &plumb_cpu, PLUMB_F32, PROMPT + 3);
-    const size_t used = plumb_arena_mark(&f.step);
+    const struct plumb_mark used = plumb_arena_mark(&f.step);
     cr_assert_eq(plumb_generate_greedy(&f.g, f.text, PROMPT, NEW, NULL, 0, out, &count), PLUMB_OK);
     cr_expect_eq(count, 4);
-    cr_expect_eq(plumb_arena_mark(&f.step), used);
+    cr_expect_eq(plumb_arena_mark(&f.step).host, used.host);
     cr_assert_eq(plumb_generate_greedy(&f.g, f.text, PROMPT, 0, NULL, 0, out, &count), PLUMB_OK);
     cr_expect_eq(count, 0);
     cr_expect_eq(plumb_generate_greedy(&f.g, f.text, 0, NEW, NULL, 0, out, &count), PLUMB_EINVAL);

@@ -1,9 +1,9 @@
 /* Heads: the LM head's arguments and the scalar head. */
 #include "runtime/head.h"
 
+#include <plumb/device.h>
 #include <plumb/embed.h>
 #include <plumb/matmul.h>
-#include <string.h>
 
 int plumb_head_init(struct plumb_head_out *h, const struct plumb_model *m, int64_t N, int64_t M,
                     bool backward, struct plumb_arena *step)
@@ -15,7 +15,7 @@ int plumb_head_init(struct plumb_head_out *h, const struct plumb_model *m, int64
     PLUMB_TRY(plumb_arena_tensor(step, stat, M, &h->mean_logit));
     if (backward) PLUMB_TRY(plumb_arena_tensor(step, stat, M, &h->dlogp));
     void *argmax;
-    PLUMB_TRY(plumb_arena_push(step, (size_t)M * sizeof *h->argmax, &argmax));
+    PLUMB_TRY(plumb_arena_push_device(step, (size_t)M * sizeof *h->argmax, &argmax));
     h->argmax = argmax;
     /* Only presence and dtypes count for the size; on a counting arena there are no addresses
      * yet. */
@@ -29,7 +29,7 @@ int plumb_head_init(struct plumb_head_out *h, const struct plumb_model *m, int64
     if (backward) args.dlogp.data = args.dx.data = args.dw.data = &present;
     h->work_bytes = plumb_logprob_workspace(&m->dev, &args);
     h->work.dtype = stat;
-    return plumb_arena_push(step, h->work_bytes, &h->work.data);
+    return plumb_arena_push_device(step, h->work_bytes, &h->work.data);
 }
 
 struct plumb_logprob plumb_head_args(const struct plumb_model *m, const struct plumb_batch *b,
@@ -124,8 +124,9 @@ int plumb_score_bwd(const struct plumb_model *m, const struct plumb_batch *b, st
         .c = s->dpanel,
     };
     PLUMB_TRY(plumb_matmul(&m->dev, &dx));
-    memset(a->dhidden.data, 0,
-           (size_t)(b->N * m->config.width) * plumb_dtype_bytes(a->dhidden.dtype));
+    PLUMB_TRY(plumb_device_zero(&m->dev, a->dhidden.data,
+                                (size_t)(b->N * m->config.width) *
+                                    plumb_dtype_bytes(a->dhidden.dtype)));
     struct plumb_embed rows = gather(m, b->N, s);
     rows.dy = s->dpanel;
     rows.dw = a->dhidden;

@@ -144,12 +144,10 @@ static int attend_cache(const struct plumb_layer *p, struct plumb_attention a)
 {
     const struct plumb_kvcache *cache = p->a->cache;
     PLUMB_TRY(remember(p, &a));
-    const int32_t zero = 0, root = -1, count = (int32_t)p->batch->N;
-    const int32_t length = (int32_t)(cache->length + p->batch->N);
-    a.N = length;
-    a.forest = (struct plumb_forest){ 1, &zero, &length, &root };
-    a.q_start = &zero;
-    a.q_count = &count;
+    a.N = cache->length + p->batch->N;
+    a.forest = cache->whole;
+    a.q_start = cache->q_start;
+    a.q_count = cache->q_count;
     a.k = cache->k[p->index];
     a.v = cache->v[p->index];
     a.ldk = a.ldv = 0;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "runtime/rope_table.h"
+#include "runtime/transfer.h"
 
 struct plumb_storage plumb_storage_of(const struct plumb_device *dev, enum plumb_dtype compute)
 {
@@ -30,6 +31,20 @@ static int layout_params(struct plumb_model *m, struct plumb_arena *run)
     m->params = kept;
     if (!kept) m->param_count = 0; /* counting: sizes only */
     plumb_arena_release(&table);
+    return rc;
+}
+
+/* The tables are computed on the host, in f64. */
+static int fill_rope(struct plumb_model *m, int64_t n)
+{
+    struct plumb_stage cos = { 0 }, sin = { 0 };
+    int rc = plumb_stage_open(&cos, &m->dev, m->rope_cos, n, false);
+    if (!rc) rc = plumb_stage_open(&sin, &m->dev, m->rope_sin, n, false);
+    if (!rc) plumb_rope_table(&m->config, m->rope_rows, cos.host, sin.host);
+    if (!rc) rc = plumb_stage_send(&cos);
+    if (!rc) rc = plumb_stage_send(&sin);
+    plumb_stage_release(&cos);
+    plumb_stage_release(&sin);
     return rc;
 }
 
@@ -61,24 +76,36 @@ int plumb_model_init(struct plumb_model *m, const struct plumb_model_config *con
         const int64_t n = max_path * (config->rope_dims / 2);
         PLUMB_TRY(plumb_arena_tensor(run, m->prec.master, n, &m->rope_cos));
         PLUMB_TRY(plumb_arena_tensor(run, m->prec.master, n, &m->rope_sin));
-        if (m->rope_cos.data) plumb_rope_table(config, max_path, m->rope_cos, m->rope_sin);
+        if (m->rope_cos.data) PLUMB_TRY(fill_rope(m, n));
     }
     return PLUMB_OK;
 }
 
-/* Host memory on both devices, hence the native code: it converts between any two types. */
-static int cast(int64_t count, struct plumb_tensor from, struct plumb_tensor to)
+/* The native code converts between any two types, of `ref` too. */
+static int cast(const struct plumb_device *dev, int64_t count, struct plumb_tensor from,
+                struct plumb_tensor to)
 {
     const struct plumb_cast c = { .struct_bytes = sizeof c, .count = count, .x = from, .y = to };
-    return plumb_cast(&plumb_cpu, &c);
+    return plumb_cast(plumb_device_is_host(dev) ? &plumb_cpu : dev, &c);
 }
 
 int plumb_model_fill(struct plumb_model *m, const void *flat, enum plumb_dtype from)
 {
     const struct plumb_tensor source = { (void *)(uintptr_t)flat, from };
-    if (!m->master.data) return cast(m->elements, source, m->weights);
-    PLUMB_TRY(cast(m->elements, source, m->master));
-    return plumb_model_refresh(m);
+    struct plumb_stage to = { 0 };
+    int rc = plumb_stage_open(&to, &m->dev, plumb_model_exact(m), m->elements, false);
+    if (!rc) rc = cast(&plumb_cpu, m->elements, source, to.host);
+    if (!rc) rc = plumb_stage_send(&to);
+    plumb_stage_release(&to);
+    return rc ? rc : plumb_model_refresh(m);
+}
+
+int plumb_model_copy(struct plumb_model *m, const struct plumb_model *from)
+{
+    PLUMB_ASSERT(m->elements == from->elements && m->weights.dtype == from->weights.dtype);
+    PLUMB_ASSERT(!m->master.data || m->master.data == m->weights.data);
+    return plumb_device_copy(&m->dev, m->weights.data, from->weights.data,
+                             (size_t)m->elements * plumb_dtype_bytes(m->weights.dtype));
 }
 
 struct plumb_tensor plumb_model_exact(const struct plumb_model *m)
@@ -89,7 +116,7 @@ struct plumb_tensor plumb_model_exact(const struct plumb_model *m)
 int plumb_model_refresh(struct plumb_model *m)
 {
     if (!m->master.data || m->master.data == m->weights.data) return PLUMB_OK;
-    return cast(m->elements, m->master, m->weights);
+    return cast(&m->dev, m->elements, m->master, m->weights);
 }
 
 static double initial(const struct plumb_model *m, const struct plumb_param *p,
@@ -113,7 +140,7 @@ static double initial(const struct plumb_model *m, const struct plumb_param *p,
 int plumb_model_random(struct plumb_model *m, uint64_t seed, double std,
                        struct plumb_arena *scratch)
 {
-    const size_t mark = plumb_arena_mark(scratch);
+    const struct plumb_mark mark = plumb_arena_mark(scratch);
     void *flat;
     PLUMB_TRY(plumb_arena_push(scratch, (size_t)m->elements * sizeof(double), &flat));
     double *w = flat;
@@ -131,8 +158,8 @@ int plumb_model_random(struct plumb_model *m, uint64_t seed, double std,
 
 int plumb_model_zero_grad(struct plumb_model *m)
 {
-    memset(m->grad.data, 0, (size_t)m->elements * plumb_dtype_bytes(m->grad.dtype));
-    return PLUMB_OK;
+    return plumb_device_zero(&m->dev, m->grad.data,
+                             (size_t)m->elements * plumb_dtype_bytes(m->grad.dtype));
 }
 
 const struct plumb_param *plumb_model_find(const struct plumb_model *m, enum plumb_role role,

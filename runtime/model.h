@@ -39,8 +39,11 @@ enum plumb_model_kind { PLUMB_MODEL_TRAINED, PLUMB_MODEL_TRAINED_NARROW, PLUMB_M
 int plumb_model_init(struct plumb_model *m, const struct plumb_model_config *config,
                      const struct plumb_device *dev, enum plumb_dtype compute,
                      enum plumb_model_kind kind, int64_t max_path, struct plumb_arena *run);
-/* Writes `flat` (elements values of dtype `from`) into weights and master, rounding as needed. */
+/* Writes `flat` (elements values of dtype `from`, host memory) into weights and master, rounding
+ * as needed. */
 int plumb_model_fill(struct plumb_model *m, const void *flat, enum plumb_dtype from);
+/* A frozen model gets the weights of another of the same shape and compute dtype. */
+int plumb_model_copy(struct plumb_model *m, const struct plumb_model *from);
 /* The most exact weights there are: the master where it exists. */
 struct plumb_tensor plumb_model_exact(const struct plumb_model *m);
 /* weights = master rounded to the compute dtype; nothing to do when they share storage. */

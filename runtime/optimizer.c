@@ -1,8 +1,20 @@
 /* The optimizer step: norm, clip, AdamW, weights in the compute dtype. */
 #include "runtime/optimizer.h"
 
+#include <plumb/device.h>
 #include <plumb/optim.h>
 #include <string.h>
+
+/* One byte for every 32 elements; built in `table`, host memory. */
+static void mark_decaying(const struct plumb_model *m, uint8_t *table, size_t runs)
+{
+    memset(table, 0, runs);
+    for (int64_t k = 0; k < m->param_count; k++) {
+        const struct plumb_param *p = &m->params[k];
+        const int64_t first = p->offset / 32, last = (p->offset + p->rows * p->cols + 31) / 32;
+        if (p->decay) memset(table + first, 1, (size_t)(last - first));
+    }
+}
 
 int plumb_optimizer_init(struct plumb_optimizer *o, const struct plumb_model *m,
                          struct plumb_arena *run)
@@ -10,23 +22,23 @@ int plumb_optimizer_init(struct plumb_optimizer *o, const struct plumb_model *m,
     *o = (struct plumb_optimizer){ 0 };
     PLUMB_TRY(plumb_arena_tensor(run, m->prec.master, m->elements, &o->m));
     PLUMB_TRY(plumb_arena_tensor(run, m->prec.master, m->elements, &o->v));
-    void *decay;
+    void *decay, *table, *verdict;
     const size_t runs = (size_t)((m->elements + 31) / 32);
-    PLUMB_TRY(plumb_arena_push(run, runs, &decay));
+    PLUMB_TRY(plumb_arena_push_device(run, runs, &decay));
+    PLUMB_TRY(plumb_arena_push_device(run, sizeof *o->verdict, &verdict));
     const struct plumb_gradnorm g = { .struct_bytes = sizeof g, .count = m->elements };
-    PLUMB_TRY(plumb_arena_push(run, plumb_gradnorm_workspace(&m->dev, &g), &o->work.data));
+    PLUMB_TRY(plumb_arena_push_device(run, plumb_gradnorm_workspace(&m->dev, &g), &o->work.data));
     o->work.dtype = m->prec.master;
     o->decay = decay;
+    o->verdict = verdict;
+    table = decay;
+    if (!plumb_device_is_host(&m->dev)) PLUMB_TRY(plumb_arena_push(run, runs, &table));
     if (!decay) return PLUMB_OK;
-    memset(o->m.data, 0, (size_t)m->elements * plumb_dtype_bytes(m->prec.master));
-    memset(o->v.data, 0, (size_t)m->elements * plumb_dtype_bytes(m->prec.master));
-    memset(decay, 0, runs);
-    for (int64_t k = 0; k < m->param_count; k++) {
-        const struct plumb_param *p = &m->params[k];
-        const int64_t first = p->offset / 32, last = (p->offset + p->rows * p->cols + 31) / 32;
-        if (p->decay) memset(o->decay + first, 1, (size_t)(last - first));
-    }
-    return PLUMB_OK;
+    const size_t bytes = (size_t)m->elements * plumb_dtype_bytes(m->prec.master);
+    PLUMB_TRY(plumb_device_zero(&m->dev, o->m.data, bytes));
+    PLUMB_TRY(plumb_device_zero(&m->dev, o->v.data, bytes));
+    mark_decaying(m, table, runs);
+    return plumb_device_upload(&m->dev, decay, table, runs);
 }
 
 /* The parameter that owns element i of a flat buffer. */
@@ -37,23 +49,26 @@ static const struct plumb_param *owner(const struct plumb_model *m, int64_t i)
     return &m->params[0];
 }
 
-int plumb_optimizer_step(struct plumb_optimizer *o, struct plumb_model *m, int64_t step, double lr,
-                         double *norm)
+int plumb_optimizer_check(const struct plumb_model *m, int64_t step,
+                          const struct plumb_optimizer_verdict *v)
 {
-    int64_t bad = -1;
+    if (v->first_bad < 0) return PLUMB_OK;
+    const struct plumb_param *p = owner(m, v->first_bad);
+    return plumb_fail(PLUMB_ENUM,
+                      "step %lld: the gradient of %s (layer %d) is not finite at element %lld",
+                      (long long)step, plumb_role_name(p->role), (int)p->layer,
+                      (long long)(v->first_bad - p->offset));
+}
+
+int plumb_optimizer_step(struct plumb_optimizer *o, struct plumb_model *m, int64_t step, double lr)
+{
     const struct plumb_gradnorm g = { .struct_bytes = sizeof g,
                                       .count = m->elements,
                                       .x = m->grad,
-                                      .norm = norm,
-                                      .first_bad = &bad,
+                                      .norm = &o->verdict->norm,
+                                      .first_bad = &o->verdict->first_bad,
                                       .work = o->work };
     PLUMB_TRY(plumb_gradnorm(&m->dev, &g));
-    if (bad >= 0) {
-        const struct plumb_param *p = owner(m, bad);
-        return plumb_fail(
-            PLUMB_ENUM, "step %lld: the gradient of %s (layer %d) is not finite at element %lld",
-            (long long)step, plumb_role_name(p->role), (int)p->layer, (long long)(bad - p->offset));
-    }
     const bool copies = m->master.data && m->weights.data != m->master.data;
     const struct plumb_adamw a = {
         .struct_bytes = sizeof a,
@@ -70,7 +85,7 @@ int plumb_optimizer_step(struct plumb_optimizer *o, struct plumb_model *m, int64
         .eps = o->eps,
         .weight_decay = o->weight_decay,
         .grad_scale = 1,
-        .norm = norm,
+        .norm = &o->verdict->norm,
         .max_grad_norm = o->max_grad_norm,
         .step = step,
         .seed = o->seed,

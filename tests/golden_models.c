@@ -123,7 +123,7 @@ static int say(struct network *net, const int32_t *ids, int64_t n, struct said *
     struct plumb_head_out head;
     struct plumb_tensor logits;
     void *rows;
-    plumb_arena_reset(&net->step, 0);
+    plumb_arena_empty(&net->step);
     PLUMB_TRY(plumb_arena_push(&net->step, (size_t)n * sizeof(int32_t), &rows));
     int32_t *row = rows;
     for (int64_t i = 0; i < n; i++)
@@ -287,7 +287,7 @@ static int continue_prompt(struct network *net, const int32_t *prompt, int64_t n
                            int32_t *out, int64_t *count)
 {
     struct plumb_generator g;
-    plumb_arena_reset(&net->step, 0);
+    plumb_arena_empty(&net->step);
     PLUMB_TRY(plumb_generator_init(&g, &net->m, n + more, &net->step));
     return plumb_generate_greedy(&g, prompt, n, more, NULL, 0, out, count);
 }

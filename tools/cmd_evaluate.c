@@ -6,6 +6,7 @@
 #include "algos/tasks.h"
 #include "io/file.h"
 #include "runtime/read.h"
+#include "tools/model_files.h"
 #include "tools/command.h"
 #include "tools/option_rows.h"
 #include "tools/session.h"
@@ -173,8 +174,7 @@ static int load(struct evaluation *e, struct plumb_hf_model *hf, struct plumb_tr
                           hf->dir ? hf->dir : c->model_name_or_path);
     PLUMB_TRY(plumb_trainer_init(t, c, &e->task, &hf->config.model, NULL, &s->eval, &s->dev,
                                  s->compute, precompute));
-    const struct plumb_tensor w = plumb_model_exact(&t->policy);
-    PLUMB_TRY(plumb_hf_model_read(hf, w.dtype, w.data, false));
+    PLUMB_TRY(plumb_model_read_files(&t->policy, hf, false));
     return plumb_trainer_weights_ready(t);
 }
 

@@ -1,4 +1,5 @@
 /* `plumb generate`: greedy completions of one prompt or of a file of prompts. */
+#include <plumb/device.h>
 #include <plumb/log.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "io/file.h"
 #include "io/json.h"
 #include "runtime/generate.h"
+#include "tools/model_files.h"
 #include "tools/command.h"
 #include "tools/option_rows.h"
 #include "tools/row_walk.h"
@@ -141,26 +143,27 @@ static int load(struct job *j)
     if (c->num_labels > 0)
         return plumb_fail(PLUMB_EINVAL, "\"%s\" is a reward model: it has scores, no next token",
                           j->c->model.model_name_or_path);
-    plumb_arena_init_counting(&j->run, "run");
+    char where[256];
+    plumb_device_describe(dev, where, sizeof where);
+    plumb_arena_init_counting_on(&j->run, "run", dev);
     PLUMB_TRY(
         plumb_model_init(&j->m, c, dev, j->s.compute, PLUMB_MODEL_FROZEN, j->capacity, &j->run));
-    PLUMB_TRY(plumb_arena_init(&j->run, "run", j->run.peak));
+    PLUMB_TRY(plumb_arena_init_like(&j->run, &j->run, 1));
     PLUMB_TRY(
         plumb_model_init(&j->m, c, dev, j->s.compute, PLUMB_MODEL_FROZEN, j->capacity, &j->run));
-    plumb_arena_init_counting(&j->cache, "generation");
-    PLUMB_TRY(plumb_generator_init(&j->g, &j->m, j->capacity, &j->cache));
-    const size_t scratch = plumb_generator_scratch(&j->m, j->capacity);
-    PLUMB_TRY(plumb_arena_init(&j->cache, "generation", j->cache.peak + scratch));
+    plumb_arena_init_counting_on(&j->cache, "generation", dev);
+    PLUMB_TRY(plumb_generator_plan(&j->m, j->capacity, &j->cache));
+    PLUMB_TRY(plumb_arena_init_like(&j->cache, &j->cache, 1));
     PLUMB_TRY(plumb_generator_init(&j->g, &j->m, j->capacity, &j->cache));
     plumb_log(PLUMB_LOG_INFO,
               "memory plan: weights %.1f MiB, texts of up to %lld tokens %.1f; %s, %s",
-              mib(j->run.capacity), (long long)j->capacity, mib(j->cache.capacity),
-              plumb_dtype_name(j->s.compute),
-              dev->kind == PLUMB_DEV_REF ? "reference loops" : plumb_isa_name(plumb_cpu_isa()));
+              mib(j->run.capacity + j->run.device.capacity), (long long)j->capacity,
+              mib(j->cache.capacity + j->cache.device.capacity), plumb_dtype_name(j->s.compute),
+              where);
     j->out = calloc((size_t)(j->capacity + 1), sizeof *j->out);
     if (!j->out)
         return plumb_fail(PLUMB_EMEM, "could not allocate %lld ids", (long long)j->capacity);
-    return plumb_hf_model_read(&j->s.hf, j->m.weights.dtype, j->m.weights.data, false);
+    return plumb_model_read_files(&j->m, &j->s.hf, false);
 }
 
 static int open_job(struct job *j, const struct plumb_generate *c)

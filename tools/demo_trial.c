@@ -14,14 +14,10 @@
 /* Everything that the arena holds, and how much of it generating takes beside. */
 static int lay_out(struct plumb_demo_trial *t, struct plumb_arena *arena)
 {
-    void *scratch;
     PLUMB_TRY(plumb_model_init(&t->model, &t->hf.config.model, &plumb_cpu, PLUMB_F32,
                                PLUMB_MODEL_FROZEN, CAPACITY, arena));
-    PLUMB_TRY(plumb_generator_init(&t->generator, &t->model, CAPACITY, arena));
-    const size_t mark = plumb_arena_mark(arena);
-    PLUMB_TRY(plumb_arena_push(arena, plumb_generator_scratch(&t->model, CAPACITY), &scratch));
-    plumb_arena_reset(arena, mark);
-    return PLUMB_OK;
+    return arena->counting ? plumb_generator_plan(&t->model, CAPACITY, arena)
+                           : plumb_generator_init(&t->generator, &t->model, CAPACITY, arena);
 }
 
 static int read_prompts(struct plumb_demo_trial *t)

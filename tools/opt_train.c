@@ -25,8 +25,9 @@ const struct plumb_option plumb_model_rows[] = {
     R_TRISTATE(C, bf16,
                "mixed precision: bf16 copies of the weights and activations, f32 master and "
                "gradients; None = where the processor has bf16, which is printed"),
-    R_CHOICE(C, "device", device, "auto", "ref computes in float64, slowly, as a check",
-             R_LIST(PLUMB_DEVICE_NAMES)),
+    R_TEXT(C, device, 0, "auto",
+           "cpu, ref (float64, slowly, as a check), cuda, cuda:<index> or cuda-sim (the CUDA code "
+           "on the CPU, as a check); auto is cuda where there is one, else cpu"),
     R_END,
 };
 

@@ -2,6 +2,7 @@
 #include "tools/session.h"
 
 #include <math.h>
+#include <plumb/device.h>
 #include <plumb/log.h>
 #include <plumb/rng.h>
 #include <stdlib.h>
@@ -11,20 +12,25 @@
 #include "io/file.h"
 #include "io/json.h"
 #include "runtime/read.h"
+#include "runtime/transfer.h"
 #include "tools/dataset_files.h"
+#include "tools/model_files.h"
 #include "tools/signals.h"
 
 int plumb_session_device(const struct plumb_train_config *c, struct plumb_device *dev,
                          enum plumb_dtype *compute)
 {
-    *dev = c->device == PLUMB_DEVICE_REF ? plumb_ref : plumb_cpu;
+    const char *name = c->device;
+    if (!name || !strcmp(name, "auto")) name = plumb_device_have_cuda() ? "cuda" : "cpu";
+    PLUMB_TRY(plumb_device_open(name, dev));
     if (dev->kind == PLUMB_DEV_REF) {
         *compute = PLUMB_F64;
         return PLUMB_OK;
     }
     if (c->dtype == PLUMB_PRECISION_F64)
         return plumb_fail(PLUMB_EUSAGE, "dtype float64 needs --device ref");
-    const bool mixed = c->bf16 == PLUMB_UNSET ? plumb_cpu_has_bf16() : c->bf16 == PLUMB_YES;
+    const bool has_bf16 = dev->kind == PLUMB_DEV_CUDA || plumb_cpu_has_bf16();
+    const bool mixed = c->bf16 == PLUMB_UNSET ? has_bf16 : c->bf16 == PLUMB_YES;
     *compute = mixed || c->dtype == PLUMB_PRECISION_BF16 ? PLUMB_BF16 : PLUMB_F32;
     return PLUMB_OK;
 }
@@ -125,18 +131,9 @@ int plumb_session_text(struct plumb_session *s)
     return rc;
 }
 
-/* A new scalar head: given values, or normal with transformers' standard deviation 0.02. */
-static int fill_head(struct plumb_session *s)
+/* The numbers of --initial_head. */
+static int given_head(const struct plumb_session *s, struct plumb_tensor w, int64_t n)
 {
-    const struct plumb_model *m = &s->trainer.policy;
-    const struct plumb_param *p = plumb_model_find(m, PLUMB_ROLE_SCORE, -1);
-    if (!p || (!s->hf.score_missing && !s->wish.initial_head)) return PLUMB_OK;
-    const struct plumb_tensor w = plumb_model_exact(m);
-    const int64_t n = p->rows * p->cols;
-    const struct plumb_rng_key key = { (uint64_t)s->wish.config->seed, PLUMB_RNG_INIT, 0 };
-    for (int64_t i = 0; i < n && !s->wish.initial_head; i++)
-        plumb_tensor_set(w, p->offset + i, 0.02 * plumb_rng_normal(&key, (uint64_t)i));
-    if (!s->wish.initial_head) return PLUMB_OK;
     cJSON *json = NULL;
     PLUMB_TRY(plumb_json_load(s->wish.initial_head, 0, &json));
     const cJSON *list = json, *v;
@@ -145,7 +142,7 @@ static int fill_head(struct plumb_session *s)
         list = list->child;
     int64_t i = 0;
     cJSON_ArrayForEach(v, list) if (i < n && cJSON_IsNumber(v))
-        plumb_tensor_set(w, p->offset + i++, v->valuedouble);
+        plumb_tensor_set(w, i++, v->valuedouble);
     const int size = cJSON_GetArraySize(list);
     cJSON_Delete(json);
     if (i == n && size == n) return PLUMB_OK;
@@ -153,6 +150,23 @@ static int fill_head(struct plumb_session *s)
                       s->wish.initial_head, size, (long long)n);
 }
 
+/* A new scalar head: given values, or normal with transformers' standard deviation 0.02. */
+static int fill_head(struct plumb_session *s)
+{
+    const struct plumb_model *m = &s->trainer.policy;
+    const struct plumb_param *p = plumb_model_find(m, PLUMB_ROLE_SCORE, -1);
+    if (!p || (!s->hf.score_missing && !s->wish.initial_head)) return PLUMB_OK;
+    struct plumb_stage stage;
+    PLUMB_TRY(plumb_stage_open(&stage, &m->dev, plumb_model_slice(plumb_model_exact(m), p),
+                               p->rows * p->cols, false));
+    int rc = s->wish.initial_head ? given_head(s, stage.host, stage.count) : PLUMB_OK;
+    const struct plumb_rng_key key = { (uint64_t)s->wish.config->seed, PLUMB_RNG_INIT, 0 };
+    for (int64_t i = 0; i < stage.count && !s->wish.initial_head; i++)
+        plumb_tensor_set(stage.host, i, 0.02 * plumb_rng_normal(&key, (uint64_t)i));
+    if (!rc) rc = plumb_stage_send(&stage);
+    plumb_stage_release(&stage);
+    return rc;
+}
 int plumb_session_open(struct plumb_session *s, const struct plumb_session_wish *wish)
 {
     const struct plumb_train_config *c = wish->config;
@@ -170,8 +184,7 @@ int plumb_session_open(struct plumb_session *s, const struct plumb_session_wish 
     PLUMB_TRY(plumb_trainer_init(&s->trainer, c, wish->task, &s->hf.config.model, &s->train,
                                  s->eval.count > 0 ? &s->eval : NULL, &s->dev, s->compute,
                                  wish->precompute));
-    const struct plumb_tensor w = plumb_model_exact(&s->trainer.policy);
-    PLUMB_TRY(plumb_hf_model_read(&s->hf, w.dtype, w.data, wish->num_labels > 0));
+    PLUMB_TRY(plumb_model_read_files(&s->trainer.policy, &s->hf, wish->num_labels > 0));
     PLUMB_TRY(fill_head(s));
     PLUMB_TRY(plumb_trainer_weights_ready(&s->trainer));
     if (checkpoint[0]) PLUMB_TRY(plumb_session_restore(s, checkpoint));
@@ -211,5 +224,6 @@ void plumb_session_release(struct plumb_session *s)
     }
     if (s->has_text) plumb_tokenizer_release(&s->text);
     plumb_hf_model_release(&s->hf);
+    plumb_device_close(&s->dev);
     *s = (struct plumb_session){ 0 };
 }

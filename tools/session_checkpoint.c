@@ -5,13 +5,38 @@
 
 #include "io/checkpoint.h"
 #include "io/file.h"
+#include "runtime/transfer.h"
+#include "tools/model_files.h"
 #include "tools/session.h"
 #include "tools/signals.h"
 
 int plumb_session_save_model(struct plumb_session *s, const char *dir)
 {
-    const struct plumb_tensor w = plumb_model_exact(&s->trainer.policy);
-    return plumb_hf_model_write(&s->hf, dir, w.dtype, w.data, w.dtype);
+    return plumb_model_write_files(&s->trainer.policy, &s->hf, dir);
+}
+
+/* A buffer of the trainer, brought to the host where it lies on a device. */
+static int put_blob(const struct plumb_device *dev, struct plumb_checkpoint_writer *w,
+                    const struct plumb_blob *b)
+{
+    struct plumb_stage stage;
+    const struct plumb_tensor t = { b->data, b->dtype };
+    int rc = plumb_stage_open(&stage, b->on_device ? dev : &plumb_cpu, t, b->count, true);
+    if (!rc) rc = plumb_checkpoint_put(w, b->name, b->dtype, b->count, stage.host.data);
+    plumb_stage_release(&stage);
+    return rc;
+}
+
+static int get_blob(const struct plumb_device *dev, const struct plumb_checkpoint *c,
+                    const struct plumb_blob *b)
+{
+    struct plumb_stage stage;
+    const struct plumb_tensor t = { b->data, b->dtype };
+    int rc = plumb_stage_open(&stage, b->on_device ? dev : &plumb_cpu, t, b->count, false);
+    if (!rc) rc = plumb_checkpoint_get(c, b->name, b->dtype, b->count, stage.host.data);
+    if (!rc) rc = plumb_stage_send(&stage);
+    plumb_stage_release(&stage);
+    return rc;
 }
 
 static int put_blobs(struct plumb_session *s, struct plumb_checkpoint_writer *w)
@@ -19,8 +44,7 @@ static int put_blobs(struct plumb_session *s, struct plumb_checkpoint_writer *w)
     struct plumb_blob blobs[PLUMB_TRAINER_BLOBS];
     const int n = plumb_trainer_blobs(&s->trainer, blobs);
     for (int i = 0; i < n; i++)
-        PLUMB_TRY(
-            plumb_checkpoint_put(w, blobs[i].name, blobs[i].dtype, blobs[i].count, blobs[i].data));
+        PLUMB_TRY(put_blob(&s->dev, w, &blobs[i]));
     const struct plumb_tensor weights = plumb_model_exact(&s->trainer.policy);
     /* The float64 device trains numbers that no model folder holds. */
     if (weights.dtype == PLUMB_F64)
@@ -80,7 +104,7 @@ static int read_weights(struct plumb_session *s, const struct plumb_checkpoint *
         PLUMB_TRYG(plumb_hf_model_open(&hf, c->path, 0));
         if (hf.elements != s->hf.elements)
             PLUMB_TRYG(plumb_fail(PLUMB_EFORMAT, "\"%s\" holds another model", c->path));
-        PLUMB_TRYG(plumb_hf_model_read(&hf, w.dtype, w.data, false));
+        PLUMB_TRYG(plumb_model_read_files(&t->policy, &hf, false));
     }
     PLUMB_TRYG(plumb_model_refresh(&t->policy));
 out:
@@ -137,8 +161,7 @@ int plumb_session_restore(struct plumb_session *s, const char *path)
     PLUMB_TRYG(read_weights(s, &c));
     const int n = plumb_trainer_blobs(&s->trainer, blobs);
     for (int i = 0; i < n; i++)
-        PLUMB_TRYG(
-            plumb_checkpoint_get(&c, blobs[i].name, blobs[i].dtype, blobs[i].count, blobs[i].data));
+        PLUMB_TRYG(get_blob(&s->dev, &c, &blobs[i]));
     PLUMB_TRYG(plumb_trainer_restored(&s->trainer));
     if (c.step != s->trainer.state.step)
         PLUMB_TRYG(plumb_fail(PLUMB_EFORMAT, "\"%s\" says step %lld, its state is of step %lld",

@@ -98,9 +98,9 @@ static int check_best(const struct plumb_train_config *c)
 
 int plumb_train_config_check_device(const struct plumb_train_config *c)
 {
-    if (c->dtype == PLUMB_PRECISION_F64 && c->device != PLUMB_DEVICE_REF)
+    if (c->dtype == PLUMB_PRECISION_F64 && strcmp(c->device, "ref") != 0)
         return plumb_fail(PLUMB_EUSAGE, "dtype float64 wants --device ref");
-    if (c->device == PLUMB_DEVICE_REF && (c->bf16 == PLUMB_YES || c->dtype == PLUMB_PRECISION_BF16))
+    if (!strcmp(c->device, "ref") && (c->bf16 == PLUMB_YES || c->dtype == PLUMB_PRECISION_BF16))
         return plumb_fail(PLUMB_EUSAGE, "device ref computes in float64, it cannot use bfloat16");
     return PLUMB_OK;
 }

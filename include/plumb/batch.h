@@ -29,8 +29,15 @@ struct plumb_batch {
     struct plumb_forest forest;
     struct plumb_targets targets;
     int64_t max_path;                  /* longest root-to-leaf path, tokens */
-    const int64_t *example;            /* (R) data row of each sequence, for messages */
+    const int64_t *example;            /* (R) data row of each sequence, for messages; host
+                                        * memory */
+    const struct plumb_batch *host;    /* the same arrays in host memory, where the ones above lie
+                                        * in a device's; NULL = these are the host's */
 };
+static inline const struct plumb_batch *plumb_batch_host(const struct plumb_batch *b)
+{
+    return b->host ? b->host : b;
+}
 
 /* Checks the rules above and that tokens lie in [0, vocab); names the first fault. */
 int plumb_batch_check(const struct plumb_batch *b, int64_t vocab);

@@ -38,7 +38,7 @@ int plumb_matmul_lease(size_t bytes, struct plumb_arena *out)
 
 void plumb_matmul_give_back(struct plumb_arena *lease)
 {
-    plumb_arena_reset(lease, 0);
+    plumb_arena_empty(lease);
     pthread_mutex_lock(&lock);
     for (int i = 0; i < SLOTS && lease->base; i++)
         if (!idle[i].base) {
