@@ -1,13 +1,14 @@
 # make                builds build/plumb, build/libplumb.so and build/libplumb.a
 # make test           unit, style and whole-program tests, then the same under ASan and UBSan
 # make demo, bench    a small training run; kernels timed
+# make gpu-check      on a machine with a GPU: op tests, whole runs and timings on it
 # make install        PREFIX=/usr/local, DESTDIR respected
 # make format, clean
 # test, demo and bench first install missing Debian packages; PLUMB_NO_INSTALL=1 leaves the system alone.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PREFIX ?= /usr/local
 
-.PHONY: all test demo bench install format clean
+.PHONY: all test demo bench gpu-check install format clean
 configure = @cmake --preset $(1) >build-$(1).log 2>&1 || \
     { cat build-$(1).log; rm -f build-$(1).log; exit 1; }; rm -f build-$(1).log
 build_program = cmake --build --preset release -j $(JOBS) -t plumb_bin plumb_shared plumb_static
@@ -29,6 +30,17 @@ bench:
 	$(build_program) bench_head
 	build/plumb bench
 	build/bench_head
+
+# Writes bench/results/<gpu>.json.
+gpu-check:
+	@tools/packages.sh install test
+	$(call configure,release)
+	cmake --build --preset release -j $(JOBS)
+	PLUMB_TEST_DEVICE=cuda build/tests/ops_test --jobs 1 --filter 'ops/every*'
+	PLUMB_TEST_DEVICE=cuda PLUMB_BUILD=build build/tests/device_run_test --jobs 1
+	@mkdir -p bench/results
+	build/plumb bench --device cuda --json \
+	    "bench/results/$$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1 | tr ' ' '-').json"
 
 test:
 	@tools/packages.sh install test

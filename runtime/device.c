@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "runtime/backend.h"
 
@@ -191,4 +192,16 @@ int plumb_device_zero(const struct plumb_device *dev, void *p, size_t bytes)
 int plumb_device_sync(const struct plumb_device *dev)
 {
     return plumb_device_is_host(dev) ? PLUMB_OK : dev->backend->sync(dev);
+}
+
+int plumb_device_time(const struct plumb_device *dev, int (*run)(void *ctx), void *ctx,
+                      double *seconds)
+{
+    struct timespec a, b;
+    if (!plumb_device_is_host(dev)) return dev->backend->time(dev, run, ctx, seconds);
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    PLUMB_TRY(run(ctx));
+    clock_gettime(CLOCK_MONOTONIC, &b);
+    *seconds = (double)(b.tv_sec - a.tv_sec) + 1e-9 * (double)(b.tv_nsec - a.tv_nsec);
+    return PLUMB_OK;
 }

@@ -86,8 +86,8 @@ static int advance(void *ctx)
     return plumb_trainer_run(t);
 }
 
-static int time_steps(bool share, enum plumb_dtype compute, int64_t repeats,
-                      struct plumb_bench_times *times)
+static int time_steps(const struct plumb_bench *b, bool share, enum plumb_dtype compute,
+                      int64_t repeats, struct plumb_bench_times *times)
 {
     const struct plumb_dpo_config c = options(share, repeats + 1);
     const struct plumb_model_config model = smollm2_135m();
@@ -100,26 +100,26 @@ static int time_steps(bool share, enum plumb_dtype compute, int64_t repeats,
     int rc = PLUMB_OK;
     PLUMB_TRYG(plumb_task_dpo(&c, &o, &task));
     PLUMB_TRYG(
-        plumb_trainer_init(&t, &c.train, &task, &model, &data, NULL, &plumb_cpu, compute, false));
+        plumb_trainer_init(&t, &c.train, &task, &model, &data, NULL, &b->dev, compute, false));
     PLUMB_TRYG(plumb_arena_init(&scratch, "weights", (size_t)t.policy.elements * sizeof(double)));
     PLUMB_TRYG(plumb_model_random(&t.policy, 1, 0.02, &scratch));
     plumb_arena_release(&scratch);
     PLUMB_TRYG(plumb_trainer_weights_ready(&t));
-    PLUMB_TRYG(plumb_bench_time(advance, &t, repeats, times));
+    PLUMB_TRYG(plumb_bench_time(b, advance, &t, repeats, times));
 out:
     plumb_arena_release(&scratch);
     plumb_trainer_release(&t);
     return rc;
 }
 
-int plumb_bench_step(const struct plumb_bench_options *o)
+int plumb_bench_step(const struct plumb_bench *b)
 {
     const struct plumb_rng_key key = { 1, PLUMB_RNG_DATA, 0 };
     for (int64_t i = 0; i < PAIRS * (PROMPT + 2 * COMPLETION); i++)
         ids[i / (PROMPT + 2 * COMPLETION)][i % (PROMPT + 2 * COMPLETION)] = (int32_t)
             plumb_rng_below(&key, (uint64_t)i, 49152);
     const double tokens = 2 * PAIRS * (PROMPT + COMPLETION);
-    const int64_t repeats = o->repeats < 3 ? o->repeats : 3;
+    const int64_t repeats = b->o.repeats < 3 ? b->o.repeats : 3;
     printf(
         "\nDPO step, SmolLM2-135M's shape, %d pairs, %.0f tokens unshared, policy and reference\n",
         PAIRS, tokens);
@@ -129,7 +129,7 @@ int plumb_bench_step(const struct plumb_bench_options *o)
         const enum plumb_dtype compute = i < 2 ? PLUMB_F32 : PLUMB_BF16;
         const bool share = i % 2;
         struct plumb_bench_times t;
-        PLUMB_TRY(time_steps(share, compute, repeats, &t));
+        PLUMB_TRY(time_steps(b, share, compute, repeats, &t));
         printf("%-9s %-14s %12.2f %20.0f\n", plumb_dtype_name(compute),
                share ? "shared" : "not shared", t.median, tokens / t.median);
     }

@@ -39,6 +39,8 @@ struct plumb_backend {
                 enum plumb_copy kind); /* queued; not waited for */
     int (*zero)(const struct plumb_device *dev, void *p, size_t bytes);
     int (*sync)(const struct plumb_device *dev);
+    /* seconds that the device spends on what `run` queues, by events around it */
+    int (*time)(const struct plumb_device *dev, int (*run)(void *ctx), void *ctx, double *seconds);
 };
 
 typedef const struct plumb_backend *plumb_backend_v1_fn(const struct plumb_backend_host *host);

@@ -126,6 +126,24 @@ static int sync(const struct plumb_device *dev)
     return status(cudaStreamSynchronize(plumb_gpu_stream(dev)), "waiting for the device");
 }
 
+static int measure(const struct plumb_device *dev, int (*run)(void *ctx), void *ctx,
+                   double *seconds)
+{
+    cudaEvent_t begin = NULL, end = NULL;
+    float ms = 0;
+    int rc = status(cudaEventCreate(&begin), "an event");
+    if (!rc) rc = status(cudaEventCreate(&end), "an event");
+    if (!rc) rc = status(cudaEventRecord(begin, plumb_gpu_stream(dev)), "an event");
+    if (!rc) rc = run(ctx);
+    if (!rc) rc = status(cudaEventRecord(end, plumb_gpu_stream(dev)), "an event");
+    if (!rc) rc = status(cudaEventSynchronize(end), "waiting for the device");
+    if (!rc) rc = status(cudaEventElapsedTime(&ms, begin, end), "an event");
+    if (begin) cudaEventDestroy(begin);
+    if (end) cudaEventDestroy(end);
+    *seconds = 1e-3 * (double)ms;
+    return rc;
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const struct plumb_backend_op *)a)->name,
@@ -190,5 +208,6 @@ plumb_backend_v1(const struct plumb_backend_host *h)
     table.copy = copy;
     table.zero = zero;
     table.sync = sync;
+    table.time = measure;
     return &table;
 }
