@@ -1,4 +1,5 @@
-# make                builds build/plumb, build/libplumb.so and build/libplumb.a
+# make                builds build/plumb, build/libplumb.so, build/libplumb.a and, where there is nvcc,
+#                     build/libplumb_cuda.so
 # make test           unit, style and whole-program tests, then the same under ASan and UBSan
 # make demo, bench    a small training run; kernels timed
 # make gpu-check      on a machine with a GPU: op tests, whole runs and timings on it
@@ -11,23 +12,23 @@ PREFIX ?= /usr/local
 .PHONY: all test demo bench gpu-check install format clean
 configure = @cmake --preset $(1) >build-$(1).log 2>&1 || \
     { cat build-$(1).log; rm -f build-$(1).log; exit 1; }; rm -f build-$(1).log
-build_program = cmake --build --preset release -j $(JOBS) -t plumb_bin plumb_shared plumb_static
+build = cmake --build --preset release -j $(JOBS) -t
 
 all:
 	@tools/packages.sh check
 	$(call configure,release)
-	$(build_program)
+	$(build) plumb_all
 
 demo:
 	@tools/packages.sh install
 	$(call configure,release)
-	$(build_program)
+	$(build) plumb_bin
 	build/plumb demo
 
 bench:
 	@tools/packages.sh install
 	$(call configure,release)
-	$(build_program) bench_head
+	$(build) plumb_bin bench_head
 	build/plumb bench
 	build/bench_head
 
