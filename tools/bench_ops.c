@@ -17,9 +17,9 @@ static void csv_row(const struct plumb_bench *b, const struct plumb_op *op,
     char stamp[32];
     const time_t now = time(NULL);
     strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M:%S", gmtime(&now));
-    fprintf(b->csv, "%s,plumb-%s,%s,speed,ms,case,\"%s\",%.6f,%.6f,%.6f,\"{}\",%s,%s,%s\n", op->name,
-            dtype, mode, c->name, 1e3 * t->median, 1e3 * t->p20, 1e3 * t->p80,
-            b->where, stamp, PLUMB_VERSION);
+    fprintf(b->csv, "%s,plumb-%s,%s,speed,ms,case,\"%s\",%.6f,%.6f,%.6f,\"{}\",%s,%s,%s\n",
+            op->name, dtype, mode, c->name, 1e3 * t->median, 1e3 * t->p20, 1e3 * t->p80, b->where,
+            stamp, PLUMB_VERSION);
 }
 
 static void json_row(struct plumb_bench *b, const struct plumb_case_mem *m, bool back,
