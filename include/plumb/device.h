@@ -40,8 +40,8 @@ int plumb_device_download_later(const struct plumb_device *dev, void *dst, const
                                 size_t bytes);
 int plumb_device_copy(const struct plumb_device *dev, void *dst, const void *src, size_t bytes);
 int plumb_device_zero(const struct plumb_device *dev, void *p, size_t bytes);
-/* *seconds = what `run` takes: on cuda the device's time for what it queues, else the clock's. Waits
- * for the end. */
+/* *seconds = what `run` takes: on cuda the device's time for what it queues, else the clock's.
+ * Waits for the end. */
 int plumb_device_time(const struct plumb_device *dev, int (*run)(void *ctx), void *ctx,
                       double *seconds);
 /* Waits for everything; a fault of an op that ran meanwhile is reported here. */
