@@ -15,6 +15,7 @@ static const struct plumb_case cases[] = {
     { "no pairs", { 4, 6, 10, 0 }, { 1, 0, 1 } },
     { "2k tokens of SmolLM2-135M", { 2048, 576, 49152, 2048 }, { 1, 0, 1 }, .bench = true },
     { "512 tokens, H 2048, V 32768", { 512, 2048, 32768, 512 }, { 1, 0, 1 }, .bench = true },
+    { "rows with hardly a product, H 16", { 64, 16, 49152, 64 }, { 1, 0, 1 }, .bench = true },
 };
 
 static void set_pairs(const struct plumb_case *c, struct plumb_case_mem *m, struct plumb_logprob *a)

@@ -76,7 +76,7 @@ struct Thread { /* one CUDA thread = one fiber */
     int copy_groups;
 };
 extern __thread Thread *cur; /* the running CUDA thread; NULL in host code */
-struct Coll { /* a warp collective, keyed by its mask */
+struct Coll {                /* a warp collective, keyed by its mask */
     unsigned mask, arrived, got[2];
     int op;
     const char *file;

@@ -231,6 +231,15 @@ void plumb_sim_count_min(double bytes) { next_min = bytes; }
 struct plumb_sim_counts plumb_sim_count_last(void) { return last; }
 void plumb_sim_count_begin(void) { sum = plumb_sim_counts(); }
 struct plumb_sim_counts plumb_sim_count_sum(void) { return sum; }
+const char *plumb_sim_count_kernel(int index, struct plumb_sim_counts *out)
+{
+    auto k = kernels.begin();
+    for (; k != kernels.end() && index > 0; index--)
+        ++k;
+    if (k == kernels.end()) return nullptr;
+    *out = k->second;
+    return k->first.c_str();
+}
 double plumb_sim_count_ratio(const struct plumb_sim_counts *c)
 {
     const double least = c->min_bytes > 0 ? c->min_bytes : 32.0 * (double)c->grid_sectors;
@@ -254,7 +263,30 @@ void plumb_sim_count_report(void)
                (unsigned long long)c.atomics,
                c.shared_ideal ? (double)c.shared_waves / (double)c.shared_ideal : 0);
     }
+    plumb_sim_count_sites();
+}
+/* One line of the source is often several instructions: the worst stands for it. */
+static void print_site(const Site *s, std::map<std::string, int> *lines)
+{
+    char at[300];
+    check_where(s->pc, at, sizeof at);
+    if ((*lines)[s->kernel + at]++ || lines->size() > 8) return;
+    if (s->shared)
+        printf("  %s %s: %u-byte shared %s, %.2f x the passes needed\n", s->kernel.c_str(), at,
+               s->size, s->kind == READ ? "read" : "write", (double)s->waves / (double)s->ideal);
+    else
+        printf("  %s %s: %u-byte %s, %.1f sectors a warp access, %.0f %% of their bytes used\n",
+               s->kernel.c_str(), at, s->size,
+               s->kind == READ    ? "read"
+               : s->kind == WRITE ? "write"
+                                  : "atomic",
+               (double)s->sectors / (double)s->requests,
+               100.0 * (double)s->bytes / (32.0 * (double)s->sectors));
+}
+void plumb_sim_count_sites(void)
+{
     std::vector<const Site *> bad_sites;
+    std::map<std::string, int> lines;
     for (const Site &s : sites)
         if (s.shared ? s.waves > s.ideal * 3 / 2 && s.waves > 64
                      : s.sectors * 32 > s.bytes * 3 / 2 && s.sectors > 64)
@@ -263,21 +295,7 @@ void plumb_sim_count_report(void)
         return a->sectors * 32 - a->bytes + (a->waves - a->ideal) * 32 >
                b->sectors * 32 - b->bytes + (b->waves - b->ideal) * 32;
     });
-    if (bad_sites.size() > 8) bad_sites.resize(8);
-    for (const Site *s : bad_sites) {
-        char at[300];
-        check_where(s->pc, at, sizeof at);
-        if (s->shared)
-            printf("  %s %s: %u-byte shared %s, %.2f x the passes needed\n", s->kernel.c_str(), at,
-                   s->size, s->kind == READ ? "read" : "write",
-                   (double)s->waves / (double)s->ideal);
-        else
-            printf("  %s %s: %u-byte %s, %.1f sectors a warp access, %.0f %% of their bytes used\n",
-                   s->kernel.c_str(), at, s->size,
-                   s->kind == READ    ? "read"
-                   : s->kind == WRITE ? "write"
-                                      : "atomic",
-                   (double)s->sectors / (double)s->requests,
-                   100.0 * (double)s->bytes / (32.0 * (double)s->sectors));
-    }
+    if (bad_sites.size() > 32) bad_sites.resize(32);
+    for (const Site *s : bad_sites)
+        print_site(s, &lines);
 }

@@ -1,24 +1,29 @@
-/* How much memory traffic an op may have in the counting run. The rule for all: at most 1.05 times
- * the least bytes of its table (what all rows share counted once), at least 98 % of the moved bytes
- * used, no bank conflicts. What misses it stands here with its reason. */
+/* How much memory traffic ops and kernels may have in the counting run. The rule for all: at most
+ * 1.05 times the least bytes (what all rows share counted once), at least 98 % of the moved bytes
+ * used, no bank conflicts. The least bytes of an op are its table's, those of a kernel the sectors
+ * that it touches, each once. What misses the rule stands here with its reason. */
 #pragma once
-#include <plumb/base.h>
+#include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 struct traffic_limit {
-    const char *op;
-    bool backward;
-    double block, used, shared; /* at most, at least (percent), at most */
-    const char *why;            /* NULL: the rule */
+    const char *name;          /* of an op, "_bwd" behind it for backward; of a kernel */
+    double rows, used, shared; /* at most, at least (percent), at most */
+    const char *why;           /* NULL: the rule */
 };
 
-static inline const struct traffic_limit *traffic_limit_of(const char *op, bool backward)
+static inline const struct traffic_limit *traffic_limit_of(const char *name)
 {
-    static const struct traffic_limit rule = { NULL, false, 1.05, 98, 1.0, NULL };
+    static const struct traffic_limit rule = { NULL, 1.05, 98, 1.0, NULL };
     static const struct traffic_limit exceptions[] = {
-        { NULL, false, 0, 0, 0, NULL },
+        { "logprob", INFINITY, 94, 1.0, "logits of a chunk go through memory" },
+        { "logprob_bwd", INFINITY, 94, 1.0, "logits of a chunk go through memory" },
+        { "logprob_fused", INFINITY, 94, 1.0, "logits of a chunk go through memory" },
+        { "logprob_stats_rows", 1.05, 94, 1.0, "each warp reads the indices of its pair" },
+        { "logprob_grad_rows", 1.05, 95, 1.0, "each warp reads the scalars of its pair" },
     };
-    for (const struct traffic_limit *e = exceptions; e->op; e++)
-        if (e->backward == backward && !strcmp(e->op, op)) return e;
+    for (size_t i = 0; i < sizeof exceptions / sizeof *exceptions; i++)
+        if (!strcmp(exceptions[i].name, name)) return &exceptions[i];
     return &rule;
 }
