@@ -1,4 +1,5 @@
 /* Checks the arguments of the norms and picks the code that runs them. */
+#include <plumb/backend.h>
 #include <plumb/norm.h>
 
 #include "kernels/norm/norm_blocks.h"
@@ -10,7 +11,8 @@ PLUMB_CPU_DECLARE(plumb_norm_bwd_cpu, plumb_norm);
 size_t plumb_norm_bwd_workspace(const struct plumb_device *dev, const struct plumb_norm *a)
 {
     if (dev->kind == PLUMB_DEV_REF || a->N <= 0 || a->D <= 0) return 0;
-    return (size_t)plumb_norm_blocks(a) * (size_t)a->D * (a->kind == PLUMB_NORM_LAYER ? 2 : 1) *
+    const int64_t parts = dev->kind == PLUMB_DEV_CUDA ? plumb_norm_parts(a) : plumb_norm_blocks(a);
+    return (size_t)parts * (size_t)a->D * (a->kind == PLUMB_NORM_LAYER ? 2 : 1) *
            sizeof(float);
 }
 
@@ -90,7 +92,7 @@ static int check_backward(const struct plumb_device *dev, const struct plumb_nor
     PLUMB_TRY(plumb_check_tensor("norm", dev, "dx", &a->dx, PLUMB_MASK_FLOATS));
     PLUMB_TRY(plumb_check_optional("norm", dev, "dw", &a->dw, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_optional("norm", dev, "db", &a->db, PLUMB_MASK_F32));
-    if ((a->dw.data || a->db.data) && a->N > 0 && !a->work.data && dev->kind == PLUMB_DEV_CPU)
+    if ((a->dw.data || a->db.data) && a->N > 0 && !a->work.data && dev->kind != PLUMB_DEV_REF)
         return plumb_fail(PLUMB_EINVAL,
                           "norm: work is missing: dw and db need plumb_norm_bwd_workspace bytes");
     if (a->dx.data == a->x.data) return plumb_fail(PLUMB_EINVAL, "norm: dx cannot alias x");
@@ -102,6 +104,7 @@ int plumb_norm_fwd(const struct plumb_device *dev, const struct plumb_norm *a)
 {
     PLUMB_TRY(check_forward(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_norm_fwd_cpu, a);
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "norm_fwd", a, sizeof *a);
     plumb_norm_fwd_ref(a, dev->round);
     return PLUMB_OK;
 }
@@ -110,6 +113,7 @@ int plumb_norm_bwd(const struct plumb_device *dev, const struct plumb_norm *a)
 {
     PLUMB_TRY(check_backward(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_norm_bwd_cpu, a);
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "norm_bwd", a, sizeof *a);
     plumb_norm_bwd_ref(a, dev->round);
     return PLUMB_OK;
 }
