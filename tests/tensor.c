@@ -87,3 +87,46 @@ void plumb_test_from(const struct plumb_device *dev, struct plumb_tensor *t, int
     plumb_device_free(dev, there);
     t->data = host;
 }
+
+/* The array before `k` that has its address, or -1. */
+static int same_array(const struct plumb_test_array *list, int k)
+{
+    for (int i = 0; i < k; i++)
+        if (list[i].host == list[k].host) return i;
+    return -1;
+}
+
+void plumb_test_arrays_to(const struct plumb_device *dev, struct plumb_test_array *list, int n)
+{
+    if (plumb_device_is_host(dev)) return;
+    for (int k = 0; k < n; k++) {
+        struct plumb_test_array *a = &list[k];
+        memcpy(&a->host, a->at, sizeof a->host);
+        if (!a->host) continue;
+        const int same = same_array(list, k);
+        if (same >= 0) {
+            a->there = list[same].there;
+        } else {
+            cr_assert_eq(plumb_device_alloc(dev, a->bytes, &a->there), PLUMB_OK, "%s",
+                         plumb_errmsg());
+            cr_assert_eq(plumb_device_upload(dev, a->there, a->host, a->bytes), PLUMB_OK, "%s",
+                         plumb_errmsg());
+        }
+        memcpy(a->at, &a->there, sizeof a->there);
+    }
+    cr_assert_eq(plumb_device_sync(dev), PLUMB_OK, "%s", plumb_errmsg());
+}
+
+void plumb_test_arrays_back(const struct plumb_device *dev, struct plumb_test_array *list, int n)
+{
+    if (plumb_device_is_host(dev)) return;
+    for (int k = 0; k < n; k++) {
+        struct plumb_test_array *a = &list[k];
+        if (!a->host) continue;
+        memcpy(a->at, &a->host, sizeof a->host);
+        if (same_array(list, k) >= 0) continue;
+        cr_assert_eq(plumb_device_download(dev, a->host, a->there, a->bytes), PLUMB_OK, "%s",
+                     plumb_errmsg());
+        plumb_device_free(dev, a->there);
+    }
+}

@@ -17,3 +17,14 @@ void plumb_test_to(const struct plumb_device *dev, struct plumb_tensor *t, int64
 void plumb_test_from(const struct plumb_device *dev, struct plumb_tensor *t, int64_t count);
 /* `p` itself, or a copy on the device that lives as long as the test. */
 const void *plumb_test_copy(const struct plumb_device *dev, const void *p, size_t bytes);
+
+/* Arrays that a test keeps on the host while an op works on them: `to` copies each into the
+ * device's memory, whose address takes the place of its own; `back` copies them home. Two at the
+ * same address stay one, of the first one's size. */
+struct plumb_test_array {
+    void *at; /* of the pointer to the array */
+    size_t bytes;
+    void *host, *there; /* filled in by `to` */
+};
+void plumb_test_arrays_to(const struct plumb_device *dev, struct plumb_test_array *list, int n);
+void plumb_test_arrays_back(const struct plumb_device *dev, struct plumb_test_array *list, int n);

@@ -9,6 +9,8 @@ static const struct plumb_case cases[] = {
     { "geglu erf", { 4, 48, PLUMB_ACT_GEGLU_ERF } },
     { "gelu tanh, one element", { 1, 1, PLUMB_ACT_GELU_TANH } },
     { "gelu erf", { 7, 33, PLUMB_ACT_GELU_ERF } },
+    { "wider than a block", { 3, 2056, PLUMB_ACT_SWIGLU } },
+    { "wider than a block, odd", { 2, 531, PLUMB_ACT_GEGLU_TANH } },
     { "no rows", { 0, 16, PLUMB_ACT_SWIGLU } },
     { "1k tokens of SmolLM2-135M", { 1024, 1536, PLUMB_ACT_SWIGLU }, .bench = true },
 };

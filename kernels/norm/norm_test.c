@@ -2,11 +2,36 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/tensor.h"
 
 static double pattern(int64_t i) { return sin(0.7 * (double)i) * 2 + 0.3; }
+
+/* One direction on the device under test. */
+static int run(int op(const struct plumb_device *, const struct plumb_norm *),
+               const struct plumb_norm *call)
+{
+    const struct plumb_device *dev = plumb_test_device();
+    struct plumb_norm a = *call;
+    const int64_t row = a.G * a.D, groups = a.N * a.G;
+    const int64_t x = a.N * (a.ldx ? a.ldx : row), y = a.N * (a.ldy ? a.ldy : row);
+    struct plumb_tensor *t[] = { &a.x,    &a.delta, &a.sum,  &a.w,  &a.b,  &a.y, &a.rstd,
+                                 &a.mean, &a.dy,    &a.dsum, &a.dx, &a.dw, &a.db };
+    const int64_t count[] = { x,      a.N * row, a.N * row, a.D, a.D, y,  groups,
+                              groups, y,         a.N * row, x,   a.D, a.D };
+    enum { ARRAYS = sizeof t / sizeof *t };
+    struct plumb_test_array list[ARRAYS + 1] = { { &a.work.data,
+                                                   plumb_norm_bwd_workspace(dev, &a) } };
+    for (int i = 0; i < ARRAYS; i++)
+        list[i + 1] = (struct plumb_test_array){ &t[i]->data, (size_t)count[i] *
+                                                                  plumb_dtype_bytes(t[i]->dtype) };
+    plumb_test_arrays_to(dev, list, ARRAYS + 1);
+    const int rc = op(dev, &a);
+    plumb_test_arrays_back(dev, list, ARRAYS + 1);
+    return rc;
+}
 
 Test(norm, names_the_argument_that_is_wrong)
 {
@@ -73,14 +98,14 @@ Test(norm, small_rows_by_hand)
                             .x = { x, PLUMB_F32 },
                             .w = { w, PLUMB_F32 },
                             .y = { y, PLUMB_F32 } };
-    cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &a), PLUMB_OK);
+    cr_assert_eq(run(plumb_norm_fwd, &a), PLUMB_OK);
     cr_expect_float_eq(y[0], 3 / sqrt(12.5), 2e-7);
     cr_expect_float_eq(y[1], 8 / sqrt(12.5), 4e-7);
     a.kind = PLUMB_NORM_LAYER;
     a.b = (struct plumb_tensor){ b, PLUMB_F32 };
     a.mean = (struct plumb_tensor){ &mean, PLUMB_F32 };
     a.rstd = (struct plumb_tensor){ &rstd, PLUMB_F32 };
-    cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &a), PLUMB_OK);
+    cr_assert_eq(run(plumb_norm_fwd, &a), PLUMB_OK);
     cr_expect(y[0] == -1 && y[1] == 12 && mean == 3.5f && rstd == 2);
 }
 
@@ -98,18 +123,19 @@ Test(norm, layer_norm_keeps_the_variance_of_a_row_far_from_zero)
                                   .x = { x, PLUMB_F32 },
                                   .w = { w, PLUMB_F32 },
                                   .y = { y, PLUMB_F32 } };
-    cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &a), PLUMB_OK);
+    cr_assert_eq(run(plumb_norm_fwd, &a), PLUMB_OK);
     for (int i = 0; i < 64; i++)
         cr_expect_eq(y[i], i % 2 ? 1.0f : -1.0f);
 }
 
-Test(norm, a_rows_bits_ignore_the_other_rows)
+static void check_rows_alone(int64_t N, int64_t D)
 {
-    enum { N = 9, D = 53 };
-    float x[N * D], w[D], all[N * D], one[D];
-    for (int i = 0; i < N * D; i++)
+    float *x = malloc((size_t)(N * D) * sizeof *x), *all = malloc((size_t)(N * D) * sizeof *all),
+          *w = malloc((size_t)D * sizeof *w), *one = malloc((size_t)D * sizeof *one);
+    cr_assert(x && all && w && one, "out of memory");
+    for (int64_t i = 0; i < N * D; i++)
         x[i] = (float)pattern(i);
-    for (int i = 0; i < D; i++)
+    for (int64_t i = 0; i < D; i++)
         w[i] = (float)pattern(3 * i + 1);
     for (int kind = 0; kind < 2; kind++) {
         struct plumb_norm a = { .struct_bytes = sizeof a,
@@ -121,13 +147,21 @@ Test(norm, a_rows_bits_ignore_the_other_rows)
                                 .x = { x, PLUMB_F32 },
                                 .w = { w, PLUMB_F32 },
                                 .y = { all, PLUMB_F32 } };
-        cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &a), PLUMB_OK);
-        for (int n = 0; n < N; n++) {
+        cr_assert_eq(run(plumb_norm_fwd, &a), PLUMB_OK, "%s", plumb_errmsg());
+        for (int64_t n = 0; n < N; n += 1 + N / 9) {
             a.N = 1, a.x.data = x + n * D, a.y.data = one;
-            cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &a), PLUMB_OK);
-            cr_expect_arr_eq(one, all + n * D, sizeof one);
+            cr_assert_eq(run(plumb_norm_fwd, &a), PLUMB_OK, "%s", plumb_errmsg());
+            cr_expect(!memcmp(one, all + n * D, (size_t)D * sizeof *one), "width %lld, row %lld",
+                      (long long)D, (long long)n);
         }
     }
+    free(x), free(all), free(w), free(one);
+}
+
+Test(norm, a_rows_bits_ignore_the_other_rows)
+{
+    check_rows_alone(9, 53);
+    check_rows_alone(160, 576);
 }
 
 /* The heads of q inside rows of q, k and v: in place, the rest of the row untouched. */
@@ -153,15 +187,15 @@ Test(norm, strided_groups_in_place_equal_dense_ones)
     struct plumb_norm s = a;
     s.x.data = s.y.data = wide;
     s.ldx = s.ldy = LD;
-    cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &a), PLUMB_OK);
-    cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &s), PLUMB_OK);
+    cr_assert_eq(run(plumb_norm_fwd, &a), PLUMB_OK);
+    cr_assert_eq(run(plumb_norm_fwd, &s), PLUMB_OK);
     for (int n = 0; n < N; n++) {
         cr_expect_arr_eq(wide + n * LD, y + n * G * D, G * D * sizeof *y);
         cr_expect_arr_eq(wide + n * LD + G * D, before + n * LD + G * D,
                          (LD - G * D) * sizeof *wide);
     }
     s.ldy = G * D;
-    cr_expect_eq(plumb_norm_fwd(&plumb_cpu, &s), PLUMB_EINVAL);
+    cr_expect_eq(run(plumb_norm_fwd, &s), PLUMB_EINVAL);
     cr_expect(strstr(plumb_errmsg(), "y cannot alias x"), "message was: %s", plumb_errmsg());
 }
 
@@ -195,15 +229,15 @@ Test(norm, backward_in_place_equals_out_of_place)
                             .dw = { dw, PLUMB_F32 },
                             .db = { db, PLUMB_F32 },
                             .work = { work, PLUMB_F32 } };
-    cr_assert_eq(plumb_norm_bwd_workspace(&plumb_cpu, &a), sizeof work);
-    cr_assert_eq(plumb_norm_bwd(&plumb_cpu, &a), PLUMB_OK, "%s", plumb_errmsg());
+    cr_assert_leq(plumb_norm_bwd_workspace(plumb_test_device(), &a), sizeof work);
+    cr_assert_eq(run(plumb_norm_bwd, &a), PLUMB_OK, "%s", plumb_errmsg());
     memcpy(copy, dsum, sizeof copy);
     a.dx.data = a.dsum.data = copy;
-    cr_assert_eq(plumb_norm_bwd(&plumb_cpu, &a), PLUMB_OK);
+    cr_assert_eq(run(plumb_norm_bwd, &a), PLUMB_OK);
     cr_expect_arr_eq(copy, dx, sizeof dx);
     memcpy(copy, dy, sizeof copy);
     a.dsum.data = dsum, a.dx.data = a.dy.data = copy;
-    cr_assert_eq(plumb_norm_bwd(&plumb_cpu, &a), PLUMB_OK);
+    cr_assert_eq(run(plumb_norm_bwd, &a), PLUMB_OK);
     cr_expect_arr_eq(copy, dx, sizeof dx);
     float sum[D] = { 0 };
     for (int i = 0; i < N * D; i++)
@@ -211,7 +245,7 @@ Test(norm, backward_in_place_equals_out_of_place)
     for (int d = 0; d < D; d++) /* three calls added three times */
         cr_expect_float_eq(db[d], 3 * sum[d], 3 * N * 2.4e-7 * 3, "column %d", d);
     a.dw.data = a.db.data = a.work.data = NULL, a.dy.data = dy, a.dx.data = copy;
-    cr_assert_eq(plumb_norm_bwd(&plumb_cpu, &a), PLUMB_OK);
+    cr_assert_eq(run(plumb_norm_bwd, &a), PLUMB_OK);
     cr_expect_arr_eq(copy, dx, sizeof dx);
 }
 
@@ -274,7 +308,7 @@ Test(norm, every_mix_of_dtypes_agrees_with_the_oracle)
         struct plumb_norm truth = mixed(t, f64), yard = mixed(t, f64), got = mixed(t, t);
         plumb_norm_fwd_ref(&truth, PLUMB_F64);
         plumb_norm_fwd_ref(&yard, mix ? PLUMB_BF16 : PLUMB_F32);
-        cr_assert_eq(plumb_norm_fwd(&plumb_cpu, &got), PLUMB_OK, "%s", plumb_errmsg());
+        cr_assert_eq(run(plumb_norm_fwd, &got), PLUMB_OK, "%s", plumb_errmsg());
         compare(&truth.sum, &yard.sum, &got.sum, mix, "sum");
         compare(&truth.y, &yard.y, &got.y, mix, "y");
         release(&truth);

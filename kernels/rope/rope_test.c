@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernels/simd.h"
+#include "tests/tensor.h"
 
 enum { N = 6, H = 3, K = 10, R = 8, P = 40 };
 
@@ -37,6 +38,24 @@ static struct plumb_rope problem(struct data *d, enum plumb_rope_kind kind)
                                 .sin = { d->sin, PLUMB_F32 },
                                 .x = { d->x, PLUMB_F32 },
                                 .y = { d->y, PLUMB_F32 } };
+}
+
+/* The op on the device under test. */
+static int run(const struct plumb_rope *call)
+{
+    const struct plumb_device *dev = plumb_test_device();
+    struct plumb_rope a = *call;
+    const size_t table = (size_t)(a.P * a.R / 2) * sizeof(float);
+    const size_t bytes = (size_t)(a.N * (a.ld ? a.ld : a.H * a.K)) * plumb_dtype_bytes(a.x.dtype);
+    struct plumb_test_array list[] = { { &a.position, (size_t)a.N * sizeof *a.position },
+                                       { &a.cos.data, table },
+                                       { &a.sin.data, table },
+                                       { &a.x.data, bytes },
+                                       { &a.y.data, bytes } };
+    plumb_test_arrays_to(dev, list, 5);
+    const int rc = plumb_rope(dev, &a);
+    plumb_test_arrays_back(dev, list, 5);
+    return rc;
 }
 
 static void refused(const struct plumb_rope *a, const char *text)
@@ -72,7 +91,7 @@ Test(rope, scores_depend_on_the_distance_of_positions_only)
         double first = 0;
         for (int shift = 0; shift < 20; shift += 5) {
             d.position[0] = 4 + shift, d.position[1] = 11 + shift;
-            cr_assert_eq(plumb_rope(&plumb_cpu, &a), PLUMB_OK);
+            cr_assert_eq(run(&a), PLUMB_OK);
             double dot = 0, size = 0;
             for (int i = 0; i < K; i++)
                 dot += (double)d.y[i] * d.y[H * K + i];
@@ -89,7 +108,7 @@ Test(rope, pairs_turn_by_the_tables_angle)
 {
     struct data d;
     struct plumb_rope a = problem(&d, PLUMB_ROPE_INTERLEAVED);
-    cr_assert_eq(plumb_rope(&plumb_cpu, &a), PLUMB_OK);
+    cr_assert_eq(run(&a), PLUMB_OK);
     for (int i = 0; i < R / 2; i++) {
         const double angle = d.position[1] * pow(100, -i / 4.0), u = d.x[H * K + 2 * i],
                      v = d.x[H * K + 2 * i + 1];
@@ -105,14 +124,14 @@ Test(rope, in_place_with_gaps_gives_the_same_bits)
     struct data d;
     for (int kind = PLUMB_ROPE_HALF; kind <= PLUMB_ROPE_INTERLEAVED; kind++) {
         struct plumb_rope a = problem(&d, (enum plumb_rope_kind)kind);
-        cr_assert_eq(plumb_rope(&plumb_cpu, &a), PLUMB_OK);
+        cr_assert_eq(run(&a), PLUMB_OK);
         enum { LD = H * K + 5 };
         float gapped[N * LD];
         for (int i = 0; i < N * LD; i++)
             gapped[i] = i % LD < H * K ? d.x[i / LD * H * K + i % LD] : 77.0f;
         a.ld = LD;
         a.x.data = a.y.data = gapped;
-        cr_assert_eq(plumb_rope(&plumb_cpu, &a), PLUMB_OK);
+        cr_assert_eq(run(&a), PLUMB_OK);
         for (int i = 0; i < N * LD; i++)
             cr_assert(gapped[i] == (i % LD < H * K ? d.y[i / LD * H * K + i % LD] : 77.0f),
                       "element %d", i);
@@ -128,13 +147,13 @@ Test(rope, a_row_alone_keeps_its_bits_in_bf16)
         x[i] = plumb_f32_to_bf16(d.x[i]);
     a.x = (struct plumb_tensor){ x, PLUMB_BF16 };
     a.y = (struct plumb_tensor){ all, PLUMB_BF16 };
-    cr_assert_eq(plumb_rope(&plumb_cpu, &a), PLUMB_OK);
+    cr_assert_eq(run(&a), PLUMB_OK);
     for (int n = 0; n < N; n++) {
         a.N = 1;
         a.position = d.position + n;
         a.x.data = x + n * H * K;
         a.y.data = one;
-        cr_assert_eq(plumb_rope(&plumb_cpu, &a), PLUMB_OK);
+        cr_assert_eq(run(&a), PLUMB_OK);
         cr_expect(!memcmp(one, all + n * H * K, sizeof one), "row %d", n);
     }
 }
@@ -143,11 +162,25 @@ Test(rope, inverse_turns_back)
 {
     struct data d;
     struct plumb_rope a = problem(&d, PLUMB_ROPE_HALF);
-    cr_assert_eq(plumb_rope(&plumb_cpu, &a), PLUMB_OK);
+    cr_assert_eq(run(&a), PLUMB_OK);
     a.x = a.y;
     a.inverse = true;
-    cr_assert_eq(plumb_rope(&plumb_cpu, &a), PLUMB_OK);
+    cr_assert_eq(run(&a), PLUMB_OK);
     /* |x| <= 1; each way rounds the tables, two products and a sum */
     for (int i = 0; i < N * H * K; i++)
         cr_expect_float_eq(d.y[i], d.x[i], 2 * 4 * FLT_EPSILON);
+}
+
+/* A device has no way to refuse what lies in its own memory. */
+Test(rope, positions_outside_the_tables_turn_into_nan_on_a_device)
+{
+    if (plumb_test_device()->kind != PLUMB_DEV_CUDA) cr_skip_test("positions are read by the host");
+    struct data d;
+    for (int kind = PLUMB_ROPE_HALF; kind <= PLUMB_ROPE_INTERLEAVED; kind++) {
+        struct plumb_rope a = problem(&d, (enum plumb_rope_kind)kind);
+        d.position[1] = P, d.position[4] = -1;
+        cr_assert_eq(run(&a), PLUMB_OK, "%s", plumb_errmsg());
+        for (int n = 0; n < N; n++)
+            cr_expect_eq(!!isnan(d.y[n * H * K]), n == 1 || n == 4, "row %d", n);
+    }
 }
