@@ -69,7 +69,7 @@ Test(reduce, runs_are_summed_in_f64)
 /* Numbers of many magnitudes that cancel: what is left of them in f64 depends on the order. */
 Test(reduce, a_runs_bits_ignore_where_it_lies)
 {
-    enum { LENGTH = 700, STARTS = 9 };
+    enum { LENGTH = 2800, STARTS = 9 };
     static float x[LENGTH + STARTS];
     float first = 0;
     for (int32_t start = 0; start < STARTS; start++) {
