@@ -103,4 +103,13 @@ if(sim_can_check)
     target_link_libraries(gpu_check PRIVATE plumb_engine)
     sim_test(sim_gpu_check "gpu_check;${ready}" "")
     sim_test(sim_gpu_count "gpu_check;${ready}" "PLUMB_SIM_COUNT=1;PLUMB_SIM_RACES=0")
+    # Training steps in it: the program itself, in a folder where device_run_test finds it.
+    check_program(plumb_checking plumb_checking.c ${check_kernels} ${check_sim})
+    set_target_properties(plumb_checking PROPERTIES OUTPUT_NAME plumb
+        RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/checking)
+    target_include_directories(plumb_checking PRIVATE ${CMAKE_SOURCE_DIR})
+    target_link_libraries(plumb_checking PRIVATE plumb_engine)
+    add_test(NAME device_run_checking COMMAND device_run_test --jobs 1 --filter "device_run/*agree*")
+    set_tests_properties(device_run_checking PROPERTIES TIMEOUT 300 FAIL_REGULAR_EXPRESSION
+        "Tested: 0 " ENVIRONMENT "PLUMB_TEST_STEPS=1;PLUMB_BUILD=${CMAKE_BINARY_DIR}/checking")
 endif()
