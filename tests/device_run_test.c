@@ -57,7 +57,8 @@ static cJSON *run(const char *command, const char *data, const char *dev, bool b
 {
     struct arguments a = tiny_arguments(&t, command, data, out);
     ADD(&a, "--device", dev, "--learning_rate", "0.01", "--logging_steps", "1", "--max_steps",
-        steps(), "--gradient_accumulation_steps", "2", "--save_strategy", "no", "--overwrite_output_dir");
+        steps(), "--gradient_accumulation_steps", "2", "--save_strategy", "no",
+        "--overwrite_output_dir");
     if (strcmp(dev, "ref") != 0) ADD(&a, "--bf16", bf16 ? "true" : "false");
     run_to_end(&p, &a);
     char name[64];

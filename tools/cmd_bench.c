@@ -13,7 +13,7 @@
     }
 static const struct plumb_option rows[] = {
     ROW(device, PLUMB_OPT_STRING, 0, 0, 0, "cpu", "",
-        "cpu, cuda, cuda:<index>, or cuda-sim: the CUDA code on the CPU, its memory traffic counted"),
+        "cpu, cuda, cuda:<index>, or cuda-sim: the CUDA code on the CPU, its traffic counted"),
     ROW(ops, PLUMB_OPT_BOOL, 0, 0, 0, "true", "", "time the ops' own cases"),
     ROW(step, PLUMB_OPT_BOOL, 0, 0, 0, "true", "",
         "time whole DPO steps with prompt sharing on and off"),

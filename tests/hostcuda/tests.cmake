@@ -109,7 +109,8 @@ if(sim_can_check)
         RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/checking)
     target_include_directories(plumb_checking PRIVATE ${CMAKE_SOURCE_DIR})
     target_link_libraries(plumb_checking PRIVATE plumb_engine)
-    add_test(NAME device_run_checking COMMAND device_run_test --jobs 1 --filter "device_run/*agree*")
+    add_test(NAME device_run_checking
+        COMMAND device_run_test --jobs 1 --filter "device_run/*agree*")
     set_tests_properties(device_run_checking PROPERTIES TIMEOUT 300 FAIL_REGULAR_EXPRESSION
         "Tested: 0 " ENVIRONMENT "PLUMB_TEST_STEPS=1;PLUMB_BUILD=${CMAKE_BINARY_DIR}/checking")
 endif()
