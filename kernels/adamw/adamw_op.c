@@ -1,12 +1,14 @@
 /* Cases of the optimizer's step. dim: elements, step, decay (1 = on every other run of 32), start
- * (elements past the arrays'), norm (1 = clipped to 1, 2 = not finite). opt: lr, weight_decay, eps,
- * grad_scale, beta1, beta2. */
+ * (elements past the arrays'), norm (1 = clipped to 1, 2 = not finite), weights (1 = with a bf16
+ * copy, 2 = bf16 without a master; both only timed, adamw_test has their values). opt: lr,
+ * weight_decay, eps, grad_scale, beta1, beta2. */
 #include <plumb/optim.h>
 
 #include <math.h>
 
 #include "kernels/op.h"
 
+#define ADAM 1e-5, 0.1, 1e-8, 1, 0.9, 0.999
 static const struct plumb_case cases[] = {
     { "first step", { 100, 1 }, { 1e-3, 0, 1e-8, 1, 0.9, 0.999 } },
     { "with decay and clipping, odd count", { 1037, 17, 1 }, { 1e-2, 0.1, 1e-8, 0.3, 0.9, 0.95 } },
@@ -17,7 +19,10 @@ static const struct plumb_case cases[] = {
     { "no memory", { 65, 3, 1 }, { 1e-3, 0.1, 1e-8, 1, 0, 0 } },
     { "short memory", { 65, 3 }, { 1e-3, 0, 1e-8, 1, 0.4, 0.4 } },
     { "nothing", { 0, 1 }, { 1e-3, 0, 1e-8, 1, 0.9, 0.999 } },
-    { "100 M weights", { 100000000, 10, 1 }, { 1e-5, 0.1, 1e-8, 1, 0.9, 0.999 }, .bench = true },
+    { "1 M weights, clipped", { 1 << 20, 10, 1, 0, 1 }, { ADAM }, .bench = true },
+    { "1 M weights, bf16 copy", { 1 << 20, 10, 1, 0, 1, 1 }, { ADAM }, .bench = true },
+    { "1 M bf16 weights", { 1 << 20, 10, 1, 0, 1, 2 }, { ADAM }, .bench = true },
+    { "100 M weights", { 100000000, 10, 1 }, { ADAM }, .bench = true },
 };
 
 static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *args)
@@ -42,6 +47,11 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
     for (int k = 0; k < 4; k++)
         arrays[k]->data = (char *)arrays[k]->data +
                           (size_t)start * plumb_dtype_bytes(arrays[k]->dtype);
+    if (c->dim[5]) {
+        struct plumb_tensor *narrow = c->dim[5] == 1 ? &a->copy : &a->w;
+        narrow->data = plumb_case_device_bytes(m, 2 * (size_t)a->count);
+        narrow->dtype = PLUMB_BF16;
+    }
     if (c->dim[4]) {
         double *norm = plumb_case_device_bytes(m, sizeof *norm);
         *norm = c->dim[4] == 2 ? (double)INFINITY : 81.5;
@@ -54,11 +64,12 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
     a->decay = decay;
 }
 
-/* Reads gradient, moments and weights, writes moments and weights. */
+/* Reads gradient, moments and weights, writes moments, weights and the copy. */
 static double bytes(const struct plumb_case *c, size_t elem, bool backward)
 {
     (void)elem, (void)backward;
-    return 28 * (double)c->dim[0];
+    static const double per_weight[] = { 28, 30, 24 };
+    return per_weight[c->dim[5]] * (double)c->dim[0];
 }
 
 static int fwd(const struct plumb_device *d, const void *a) { return plumb_adamw(d, a); }

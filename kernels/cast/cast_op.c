@@ -12,6 +12,7 @@ static const struct plumb_case cases[] = {
     { "activations added to activations, unaligned", { 3001, 1, 1, 1, 3 } },
     { "f32 to activations, unaligned", { 5000, 0, 1, 0, 1 } },
     { "nothing", { 0, 0, 1 } },
+    { "4 M weights to activations", { 4 << 20, 0, 1 }, .bench = true },
     { "100 M weights to activations", { 100000000, 0, 1 }, .bench = true },
 };
 

@@ -14,6 +14,7 @@ static const struct plumb_case cases[] = {
     { "an unaligned start", { 33000, 1 } },
     { "infinite", { 20003, 0, 16385 }, { INFINITY } },
     { "not a number, unaligned, the last", { 20003, 3, 20003 }, { NAN } },
+    { "4 M gradients", { 4 << 20 }, .bench = true },
     { "100 M gradients", { 100000000 }, .bench = true },
 };
 
