@@ -27,7 +27,7 @@ static int check_segment(const char *op, const struct plumb_forest *f, int64_t s
     return PLUMB_OK;
 }
 
-int plumb_forest_check(const char *op, const struct plumb_forest *f, int64_t N, bool gaps)
+int plumb_forest_present(const char *op, const struct plumb_forest *f)
 {
     if (f->S < 0)
         return plumb_fail(PLUMB_EINVAL, "%s: forest.S=%lld, must be at least 0", op,
@@ -37,6 +37,12 @@ int plumb_forest_check(const char *op, const struct plumb_forest *f, int64_t N, 
                           !f->start    ? "start"
                           : !f->length ? "length"
                                        : "parent");
+    return PLUMB_OK;
+}
+
+int plumb_forest_check(const char *op, const struct plumb_forest *f, int64_t N, bool gaps)
+{
+    PLUMB_TRY(plumb_forest_present(op, f));
     int64_t row = 0;
     for (int64_t s = 0; s < f->S; s++) {
         PLUMB_TRY(check_segment(op, f, s, row, N, gaps));
