@@ -1,13 +1,17 @@
 /* The head on a device: chunks of pairs through matrix products and row kernels, all of them queued
  * on the device's stream. See logprob_gpu.h for the schedule. */
+#include "kernels/logprob/logprob_chunk.h"
 #include "kernels/logprob/logprob_gpu.h"
 #include "kernels/matmul/matmul_gpu.h"
 
 /* A streamed chunk's tile, 2048 x 4096 logits, is 32 MiB, which the cache of a large GPU holds; its
  * products have 256 tiles of 128 x 256. A kept chunk reads and writes all of dw once, so it has as
  * many pairs as its budget allows. */
-enum { SLAB = 4096, COLUMNS = 64, STREAMED = 2048, LEAST_KEPT = 128, MOST_KEPT = 4096 };
-enum { TILE_BYTES = 1 << 30, ALIGN = 256 };
+enum { SLAB = PLUMB_LOGPROB_SLAB, STREAMED = PLUMB_LOGPROB_STREAMED };
+enum { COLUMNS = 64, LEAST_KEPT = 128, ALIGN = 256 };
+/* An f32 product adds up in one chain, and rounding grows with its length: f32 gradients are added
+ * slab by slab and, over pairs, 256 at a time. A bf16 gradient is rounded far more by itself. */
+enum { DEPTH = 256 };
 
 static int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
 static int64_t most(int64_t x, int64_t y) { return x > y ? x : y; }
@@ -35,8 +39,8 @@ struct logprob_sizes logprob_sizes_of(const struct plumb_logprob *a)
     s.width = round_up(a->H, 8);
     s.streamed = least(STREAMED, a->M);
     if (wants_gradient(a)) {
-        const int64_t fit = TILE_BYTES / (4 * s.tall) / LEAST_KEPT * LEAST_KEPT;
-        s.kept = least(least(most(fit, LEAST_KEPT), MOST_KEPT), a->M);
+        const int64_t fit = PLUMB_LOGPROB_TILE_BYTES / (4 * s.tall) / LEAST_KEPT * LEAST_KEPT;
+        s.kept = least(least(most(fit, LEAST_KEPT), PLUMB_LOGPROB_KEPT), a->M);
     }
     const int64_t pairs = most(s.streamed, s.kept);
     s.lse = reserve(&at, a->M, sizeof(float));
@@ -109,42 +113,64 @@ static int forward(const struct logprob_chunk *c)
     return PLUMB_OK;
 }
 
-/* dX += dZ W, dW += dZ^T x for columns [from, end). */
-static int multiply_back(const struct logprob_chunk *c, int64_t from, int64_t end)
+/* The gradient's columns from `from` on, and the elements between its rows. */
+static struct plumb_tensor gradient(const struct logprob_chunk *c, int64_t from, int64_t *stride)
+{
+    *stride = logprob_stride(c) * (int64_t)(sizeof(float) / plumb_gpu_bytes(c->a.x.dtype));
+    return columns(c, from, c->a.x.dtype);
+}
+
+/* dX += dZ W for columns [from, end). */
+static int add_to_x(const struct logprob_chunk *c, int64_t from, int64_t end)
+{
+    struct plumb_matmul m = {}, like;
+    m.M = c->rows, m.N = c->a.H, m.K = end - from;
+    m.a = gradient(c, from, &m.lda);
+    m.b = logprob_from(&c->a.w, from * c->a.H), m.ldb = c->a.H;
+    m.c = plumb_tensor{ c->scratch + c->at.dx, PLUMB_F32 }, m.ldc = c->at.width;
+    m.accumulate = from > 0;
+    like = m;
+    like.M = STREAMED;
+    return plumb_gpu_matmul(c->dev, &m, &like);
+}
+
+/* dW += dZ^T x for columns [from, end). */
+static int add_to_w(const struct logprob_chunk *c, int64_t from, int64_t end)
+{
+    const int64_t step = c->a.x.dtype == PLUMB_F32 ? (int64_t)DEPTH : c->rows;
+    const struct plumb_tensor x = panel(c);
+    struct plumb_matmul m = {};
+    int64_t stride;
+    const struct plumb_tensor dz = gradient(c, from, &stride);
+    for (int64_t r = 0; r < c->rows; r += step) {
+        m.M = end - from, m.N = c->a.H, m.K = least(step, c->rows - r);
+        m.a = logprob_from(&dz, r * stride), m.lda = stride, m.trans_a = true;
+        m.b = logprob_from(&x, r * c->at.width), m.ldb = c->at.width;
+        m.c = logprob_from(&c->a.dw, from * c->a.H), m.ldc = c->a.H;
+        m.accumulate = true;
+        PLUMB_TRY(plumb_gpu_matmul(c->dev, &m, NULL));
+    }
+    return PLUMB_OK;
+}
+
+/* The gradient of columns [from, end), whose logits lie in the tile. */
+static int back_through(const struct logprob_chunk *c, int64_t from, int64_t end)
 {
     const struct plumb_logprob *a = &c->a;
-    const struct plumb_tensor dz = columns(c, from, a->x.dtype);
-    const int64_t stride = logprob_stride(c) *
-                           (int64_t)(sizeof(float) / plumb_gpu_bytes(a->x.dtype));
-    struct plumb_matmul m = {}, like;
-    m.a = dz, m.lda = stride;
-    if (a->dx.data) {
-        m.M = c->rows, m.N = a->H, m.K = end - from;
-        m.b = logprob_from(&a->w, from * a->H), m.ldb = a->H;
-        m.c = plumb_tensor{ c->scratch + c->at.dx, PLUMB_F32 }, m.ldc = c->at.width;
-        m.accumulate = from > 0;
-        like = m;
-        like.M = STREAMED;
-        PLUMB_TRY(plumb_gpu_matmul(c->dev, &m, &like));
-    }
-    if (!a->dw.data) return PLUMB_OK;
-    m.M = end - from, m.N = a->H, m.K = c->rows;
-    m.trans_a = true;
-    m.b = panel(c), m.ldb = c->at.width;
-    m.c = logprob_from(&a->dw, from * a->H), m.ldc = a->H;
-    m.accumulate = true;
-    return plumb_gpu_matmul(c->dev, &m, NULL);
+    const int64_t step = a->x.dtype == PLUMB_F32 ? c->at.slab : end - from;
+    PLUMB_TRY(logprob_grad(c, from, end));
+    if (a->dbias.data) PLUMB_TRY(logprob_add_bias(c, from, end));
+    for (int64_t at = from; at < end && a->dx.data; at += step)
+        PLUMB_TRY(add_to_x(c, at, least(at + step, end)));
+    return a->dw.data ? add_to_w(c, from, end) : PLUMB_OK;
 }
 
 static int backward(const struct logprob_chunk *c)
 {
     const int64_t step = c->kept ? c->at.vocab : c->at.slab;
     for (int64_t from = 0; from < c->at.vocab; from += step) {
-        const int64_t end = least(from + step, c->at.vocab);
         if (!c->kept) PLUMB_TRY(make_logits(c, from));
-        PLUMB_TRY(logprob_grad(c, from, end));
-        if (c->a.dbias.data) PLUMB_TRY(logprob_add_bias(c, from, end));
-        PLUMB_TRY(multiply_back(c, from, end));
+        PLUMB_TRY(back_through(c, from, least(from + step, c->at.vocab)));
     }
     return c->a.dx.data ? logprob_scatter(c) : PLUMB_OK;
 }

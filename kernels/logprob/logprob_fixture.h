@@ -1,14 +1,20 @@
 /* A head with every output and gradient allocated, for the tests: random numbers that are the same
- * on every device, exact in bf16 where the head is bf16. */
+ * on every device, exact in bf16 where the head is bf16. Tests read and write memory of the host;
+ * on a device with memory of its own the entries run on copies. */
 #pragma once
 #include <criterion/criterion.h>
 #include <math.h>
+#include <plumb/device.h>
 #include <plumb/logprob.h>
 #include <plumb/rng.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kernels/simd.h"
+
+/* Arrays of a head, the upstream gradients among them. */
+enum { HEAD_PARTS = 18, HEAD_UPSTREAM = 11, HEAD_UPSTREAM_END = 15 };
+#define RUN(call) cr_assert_eq((call), PLUMB_OK, "%s", plumb_errmsg())
 
 struct head {
     struct plumb_logprob a;
@@ -17,6 +23,8 @@ struct head {
     int32_t *row, *target, *argmax;
     void *block[40];
     int blocks;
+    struct plumb_logprob there; /* the copy on the device */
+    void *copy[HEAD_PARTS + 1]; /* its memory, and its scratch */
 };
 
 static inline double head_get(const struct plumb_tensor *t, int64_t i)
@@ -107,14 +115,123 @@ static inline void head_init(struct head *h, const struct plumb_device *dev, enu
     }
     head_outputs(h, M);
     head_gradients(h);
-    h->a.work.data = head_bytes(h, plumb_logprob_workspace(dev, &h->a));
+    if (plumb_device_is_host(dev))
+        h->a.work.data = head_bytes(h, plumb_logprob_workspace(dev, &h->a));
 }
+
+/* An array of the head: where its pointer lies in the argument struct, and its elements. */
+struct head_part {
+    size_t at;
+    int64_t count;
+    size_t bytes; /* of an element; 0 = a tensor, which knows */
+};
+
+static inline void head_parts(const struct plumb_logprob *a, struct head_part out[HEAD_PARTS])
+{
+#define HEAD_TENSOR(name, count)                                                                   \
+    {                                                                                              \
+        offsetof(struct plumb_logprob, name), count, 0                                             \
+    }
+#define HEAD_INDEX(name)                                                                           \
+    {                                                                                              \
+        offsetof(struct plumb_logprob, name), a->M, sizeof(int32_t)                                \
+    }
+    const struct head_part parts[HEAD_PARTS] = {
+        HEAD_TENSOR(x, a->N * a->H),
+        HEAD_TENSOR(w, a->V * a->H),
+        HEAD_TENSOR(bias, a->V),
+        HEAD_INDEX(row),
+        HEAD_INDEX(target),
+        HEAD_INDEX(argmax),
+        HEAD_TENSOR(logp, a->M),
+        HEAD_TENSOR(lse, a->M),
+        HEAD_TENSOR(entropy, a->M),
+        HEAD_TENSOR(log_sum_sq, a->M),
+        HEAD_TENSOR(mean_logit, a->M),
+        HEAD_TENSOR(dlogp, a->M),
+        HEAD_TENSOR(dlse, a->M),
+        HEAD_TENSOR(dentropy, a->M),
+        HEAD_TENSOR(dmean, a->M),
+        HEAD_TENSOR(dx, a->N * a->H),
+        HEAD_TENSOR(dw, a->V * a->H),
+        HEAD_TENSOR(dbias, a->V),
+    };
+#undef HEAD_TENSOR
+#undef HEAD_INDEX
+    memcpy(out, parts, sizeof parts);
+}
+
+static inline size_t head_part_bytes(const struct plumb_logprob *a, const struct head_part *p)
+{
+    const struct plumb_tensor *t = (const void *)((const char *)a + p->at);
+    return (size_t)p->count * (p->bytes ? p->bytes : plumb_dtype_bytes(t->dtype));
+}
+
+/* Memory of the device as far off an alignment as `like` is. */
+static inline void *head_copy(struct head *h, int part, const void *like, size_t bytes)
+{
+    if (!h->copy[part]) RUN(plumb_device_alloc(h->dev, bytes + 64, &h->copy[part]));
+    return (char *)h->copy[part] + (uintptr_t)like % 64;
+}
+
+/* Some of the host's arrays to the device. */
+static inline void head_send(struct head *h, int first, int end)
+{
+    struct head_part part[HEAD_PARTS];
+    head_parts(&h->a, part);
+    for (int k = first; k < end; k++) {
+        void *here, *there;
+        memcpy(&here, (char *)&h->a + part[k].at, sizeof here);
+        if (!here) continue;
+        there = head_copy(h, k, here, (size_t)part[k].count * sizeof(float));
+        memcpy((char *)&h->there + part[k].at, &there, sizeof there);
+        RUN(plumb_device_upload(h->dev, there, here, head_part_bytes(&h->a, &part[k])));
+    }
+    RUN(plumb_device_sync(h->dev));
+}
+
+/* At the end of an epilogue. */
+static inline void head_send_gradients(struct head *h)
+{
+    if (!plumb_device_is_host(h->dev)) head_send(h, HEAD_UPSTREAM, HEAD_UPSTREAM_END);
+}
+
+/* And back, after an entry or at the beginning of an epilogue. */
+static inline void head_down(struct head *h)
+{
+    struct head_part part[HEAD_PARTS];
+    if (plumb_device_is_host(h->dev)) return;
+    head_parts(&h->a, part);
+    for (int k = 0; k < HEAD_PARTS; k++) {
+        void *here, *there;
+        memcpy(&here, (char *)&h->a + part[k].at, sizeof here);
+        memcpy(&there, (char *)&h->there + part[k].at, sizeof there);
+        if (here) RUN(plumb_device_download(h->dev, here, there, head_part_bytes(&h->a, &part[k])));
+    }
+}
+
+typedef int head_entry(const struct plumb_device *dev, const struct plumb_logprob *a);
+
+static inline int head_run(struct head *h, head_entry *entry)
+{
+    if (plumb_device_is_host(h->dev)) return entry(h->dev, &h->a);
+    const size_t work = plumb_logprob_workspace(h->dev, &h->a);
+    h->there = h->a;
+    h->there.work.data = head_copy(h, HEAD_PARTS, (void *)4, work);
+    head_send(h, 0, HEAD_PARTS);
+    const int rc = entry(h->dev, &h->there);
+    head_down(h);
+    return rc;
+}
+
+static inline int head_fwd(struct head *h) { return head_run(h, plumb_logprob_fwd); }
+static inline int head_bwd(struct head *h) { return head_run(h, plumb_logprob_bwd); }
 
 static inline void head_release(struct head *h)
 {
     for (int i = 0; i < h->blocks; i++)
         free(h->block[i]);
+    for (int i = 0; i <= HEAD_PARTS; i++)
+        if (h->copy[i]) plumb_device_free(h->dev, h->copy[i]);
     *h = (struct head){ 0 };
 }
-
-#define RUN(call) cr_assert_eq((call), PLUMB_OK, "%s", plumb_errmsg())

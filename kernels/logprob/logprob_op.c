@@ -1,5 +1,6 @@
 /* Cases of the head. dim: N rows, H width, V vocabulary, M pairs, valid vocabulary (0 = V),
- * bias 0/1, rows named: 0 = pair i has row i mod N, 1 = random rows, some several times in a row.
+ * bias 0/1, rows named: 0 = pair i has row i mod N, 1 = random rows, some several times in a row,
+ * 1 = batch-invariant.
  * opt: logit scale, softcap, temperature. Every ninth pair is skipped. */
 #include <plumb/logprob.h>
 
@@ -12,6 +13,9 @@ static const struct plumb_case cases[] = {
     { "softcap alone", { 6, 20, 65, 11, 0, 0, 1 }, { 1, 3, 1 } },
     { "one column", { 3, 5, 1, 4 }, { 1, 0, 1 } },
     { "two slices of the vocabulary and a rest", { 5, 8, 2093, 9, 2077, 1, 1 }, { 1.5, 0, 1 } },
+    { "three slabs of a device", { 4, 8, 8300, 6, 8291, 1, 1 }, { 1, 20, 1 } },
+    { "two chunks of a device, rows in both", { 40, 4, 24, 2100, 0, 1, 1 }, { 1, 0, 1 } },
+    { "batch-invariant", { 9, 40, 300, 20, 0, 1, 1, 1 }, { 1, 0, 1 } },
     { "no pairs", { 4, 6, 10, 0 }, { 1, 0, 1 } },
     { "2k tokens of SmolLM2-135M", { 2048, 576, 49152, 2048 }, { 1, 0, 1 }, .bench = true },
     { "512 tokens, H 2048, V 32768", { 512, 2048, 32768, 512 }, { 1, 0, 1 }, .bench = true },
@@ -41,6 +45,7 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
                                  .V = c->dim[2],
                                  .M = c->dim[3],
                                  .valid_vocab = c->dim[4],
+                                 .batch_invariant = c->dim[7],
                                  .logit_scale = c->opt[0],
                                  .softcap = c->opt[1],
                                  .temperature = c->opt[2] };

@@ -1,6 +1,7 @@
 /* The head's promises: refusals, odd rows, bits that do not depend on the batch, identities. */
 #include "kernels/logprob/logprob_fixture.h"
 #include "kernels/logprob/logprob_plan.h"
+#include "tests/tensor.h"
 
 static void expect_refused(int rc, const char *text)
 {
@@ -90,15 +91,15 @@ Test(logprob, refuses_bad_options_and_groups_by_name)
 Test(logprob, skipped_pairs_give_zeros_and_clear_dx_alone)
 {
     struct head h;
-    head_init(&h, &plumb_cpu, PLUMB_F32, 3, 4, 10, 6);
+    head_init(&h, plumb_test_device(), PLUMB_F32, 3, 4, 10, 6);
     for (int i = 0; i < 6; i++)
         h.target[i] = -1;
     memset(h.a.logp.data, 0xff, 6 * sizeof(float));
     memset(h.a.dlogp.data, 0xff, 6 * sizeof(float)); /* not read */
     memset(h.a.dx.data, 0xff, 12 * sizeof(float));
     head_set(&h.a.dw, 7, 3);
-    RUN(plumb_logprob_fwd(&plumb_cpu, &h.a));
-    RUN(plumb_logprob_bwd(&plumb_cpu, &h.a));
+    RUN(head_fwd(&h));
+    RUN(head_bwd(&h));
     for (int i = 0; i < 6; i++) {
         cr_expect_eq(head_get(&h.a.logp, i), 0);
         cr_expect_eq(head_get(&h.a.entropy, i), 0);
@@ -134,16 +135,16 @@ Test(logprob, no_pairs_and_no_rows_clear_dx)
 
 Test(logprob, a_nan_row_is_nan_and_its_neighbours_are_not)
 {
-    const struct plumb_device *devices[] = { &plumb_cpu, &plumb_ref };
+    const struct plumb_device *devices[] = { plumb_test_device(), &plumb_ref };
     for (int d = 0; d < 2; d++) {
         struct head h, clean;
         head_init(&h, devices[d], PLUMB_F32, 3, 5, 1500, 3);
         head_init(&clean, devices[d], PLUMB_F32, 3, 5, 1500, 3);
         head_set(&h.a.x, 5 + 2, (double)NAN);
-        RUN(plumb_logprob_fwd(h.dev, &h.a));
-        RUN(plumb_logprob_bwd(h.dev, &h.a));
-        RUN(plumb_logprob_fwd(h.dev, &clean.a));
-        RUN(plumb_logprob_bwd(h.dev, &clean.a));
+        RUN(head_fwd(&h));
+        RUN(head_bwd(&h));
+        RUN(head_fwd(&clean));
+        RUN(head_bwd(&clean));
         cr_expect(isnan(head_get(&h.a.logp, 1)) && isnan(head_get(&h.a.lse, 1)));
         cr_expect(isnan(head_get(&h.a.entropy, 1)) && isnan(head_get(&h.a.log_sum_sq, 1)));
         cr_expect(isnan(head_get(&h.a.dx, 5)) && h.argmax[1] == -1);
@@ -169,7 +170,7 @@ static void logits_by_bias(struct head *h, const struct plumb_device *dev, int64
 
 Test(logprob, columns_of_minus_infinity_do_not_exist)
 {
-    const struct plumb_device *devices[] = { &plumb_cpu, &plumb_ref };
+    const struct plumb_device *devices[] = { plumb_test_device(), &plumb_ref };
     for (int d = 0; d < 2; d++) {
         struct head h;
         logits_by_bias(&h, devices[d], 2100);
@@ -178,8 +179,8 @@ Test(logprob, columns_of_minus_infinity_do_not_exist)
             head_set(&h.a.bias, v, -(double)INFINITY);
         h.target[0] = 2095;
         head_set(&h.a.dmean, 0, 0);
-        RUN(plumb_logprob_fwd(h.dev, &h.a));
-        RUN(plumb_logprob_bwd(h.dev, &h.a));
+        RUN(head_fwd(&h));
+        RUN(head_bwd(&h));
         const double eps = plumb_dtype_eps(h.a.logp.dtype), ln8 = log(8);
         cr_expect_float_eq(head_get(&h.a.logp, 0), -ln8, eps * 4);
         cr_expect_float_eq(head_get(&h.a.entropy, 0), ln8, eps * 4);
@@ -189,11 +190,11 @@ Test(logprob, columns_of_minus_infinity_do_not_exist)
             cr_expect(isfinite(head_get(&h.a.dbias, v)));
         cr_expect_eq(head_get(&h.a.dbias, 1500), 0);
         h.target[0] = 3;
-        RUN(plumb_logprob_fwd(h.dev, &h.a));
+        RUN(head_fwd(&h));
         cr_expect_eq(head_get(&h.a.logp, 0), -(double)INFINITY);
         for (int v = 0; v < 2100; v++)
             head_set(&h.a.bias, v, -(double)INFINITY);
-        RUN(plumb_logprob_fwd(h.dev, &h.a));
+        RUN(head_fwd(&h));
         cr_expect(isnan(head_get(&h.a.logp, 0)) && isnan(head_get(&h.a.lse, 0)));
         cr_expect_eq(h.argmax[0], -1);
         head_release(&h);
@@ -203,16 +204,16 @@ Test(logprob, columns_of_minus_infinity_do_not_exist)
 Test(logprob, argmax_is_the_smallest_id_of_the_largest_logit)
 {
     struct head h;
-    logits_by_bias(&h, &plumb_cpu, 4000);
+    logits_by_bias(&h, plumb_test_device(), 4000);
     static const int at[] = { 1030, 1029, 1023, 31, 0 };
     head_set(&h.a.bias, 3999, 2);
     for (int k = 0; k < 5; k++) {
         head_set(&h.a.bias, at[k], 2);
-        RUN(plumb_logprob_fwd(&plumb_cpu, &h.a));
+        RUN(head_fwd(&h));
         cr_expect_eq(h.argmax[0], at[k]);
     }
     head_set(&h.a.bias, 2048, 2.5);
-    RUN(plumb_logprob_fwd(&plumb_cpu, &h.a));
+    RUN(head_fwd(&h));
     cr_expect_eq(h.argmax[0], 2048);
     head_release(&h);
 }
@@ -228,14 +229,14 @@ Test(logprob, uniform_logits_of_any_vocabulary_and_any_height)
             struct head h;
             const int64_t V = widths[k];
             const double eps = plumb_dtype_eps(PLUMB_F32), ln = log((double)V), z = shifts[s];
-            logits_by_bias(&h, &plumb_cpu, V + 3);
+            logits_by_bias(&h, plumb_test_device(), V + 3);
             for (int64_t v = 0; v < V; v++)
                 head_set(&h.a.bias, v, z);
             for (int64_t v = V; v < V + 3; v++)
                 head_set(&h.a.bias, v, 2000);
             h.a.valid_vocab = V;
             h.target[0] = (int32_t)(V - 1);
-            RUN(plumb_logprob_fwd(&plumb_cpu, &h.a));
+            RUN(head_fwd(&h));
             cr_expect_float_eq(head_get(&h.a.logp, 0), -ln, 2 * eps * ln, "V=%lld", (long long)V);
             cr_expect_float_eq(head_get(&h.a.entropy, 0), ln, 2 * eps * ln);
             cr_expect_float_eq(head_get(&h.a.log_sum_sq, 0), -ln, 4 * eps * ln);
@@ -253,37 +254,37 @@ static double logp_bound(double logp) { return plumb_dtype_eps(PLUMB_F32) * (4 +
 Test(logprob, one_dominating_logit_leaves_signs_right)
 {
     struct head h;
-    logits_by_bias(&h, &plumb_cpu, 3000);
+    logits_by_bias(&h, plumb_test_device(), 3000);
     for (int k = 0; k < 40; k++) {
         head_set(&h.a.bias, 1234, 3.0 * k);
         h.target[0] = 1234;
-        RUN(plumb_logprob_fwd(&plumb_cpu, &h.a));
+        RUN(head_fwd(&h));
         cr_expect_leq(head_get(&h.a.logp, 0), 0);
         cr_expect_geq(head_get(&h.a.entropy, 0), 0);
         const double logp = -log1p(2999 * exp(-3.0 * k)), other = logp - 3.0 * k;
         cr_expect_float_eq(head_get(&h.a.logp, 0), logp, logp_bound(logp));
         h.target[0] = 7;
-        RUN(plumb_logprob_fwd(&plumb_cpu, &h.a));
+        RUN(head_fwd(&h));
         cr_expect_float_eq(head_get(&h.a.logp, 0), other, logp_bound(other));
     }
     head_release(&h);
 }
 
-static void check_alone(enum plumb_dtype type, int64_t N, int64_t V)
+static void check_alone(enum plumb_dtype type, int64_t N, int64_t V, bool invariant)
 {
     const int64_t H = 40;
     struct head batch;
-    head_init(&batch, &plumb_cpu, type, N, H, V, N);
-    batch.a.batch_invariant = true;
-    RUN(plumb_logprob_fwd(&plumb_cpu, &batch.a));
+    head_init(&batch, plumb_test_device(), type, N, H, V, N);
+    batch.a.batch_invariant = invariant;
+    RUN(head_fwd(&batch));
     const int64_t rows[] = { 0, 1, 5, N / 2, N - 1 };
     for (int k = 0; k < 5; k++) {
         struct head alone;
-        head_init(&alone, &plumb_cpu, type, N, H, V, 1);
-        alone.a.batch_invariant = true;
+        head_init(&alone, plumb_test_device(), type, N, H, V, 1);
+        alone.a.batch_invariant = invariant;
         alone.row[0] = batch.row[rows[k]];
         alone.target[0] = batch.target[rows[k]];
-        RUN(plumb_logprob_fwd(&plumb_cpu, &alone.a));
+        RUN(head_fwd(&alone));
         expect_same_pair(&batch, rows[k], &alone, 0);
         head_release(&alone);
     }
@@ -292,26 +293,29 @@ static void check_alone(enum plumb_dtype type, int64_t N, int64_t V)
 
 Test(logprob, a_row_alone_has_the_bits_it_has_in_a_batch)
 {
-    check_alone(PLUMB_F32, 67, 3001);
-    check_alone(PLUMB_BF16, 67, 3001);
-    check_alone(PLUMB_F32, 1100, 150); /* two chunks */
-    check_alone(PLUMB_BF16, 1100, 150);
+    for (int invariant = 0; invariant < 2; invariant++) {
+        check_alone(PLUMB_F32, 67, 3001, invariant);
+        check_alone(PLUMB_BF16, 67, 3001, invariant);
+        check_alone(PLUMB_F32, 1100, 150, invariant); /* two chunks */
+        check_alone(PLUMB_BF16, 1100, 150, invariant);
+    }
+    check_alone(PLUMB_BF16, 2100, 50, true); /* and of a device */
 }
 
 Test(logprob, pairs_of_one_row_share_its_statistics_and_sum_to_one)
 {
     const int64_t V = 1100;
     struct head h, single;
-    head_init(&h, &plumb_cpu, PLUMB_F32, 2, 8, V, V);
-    head_init(&single, &plumb_cpu, PLUMB_F32, 2, 8, V, 1);
+    head_init(&h, plumb_test_device(), PLUMB_F32, 2, 8, V, V);
+    head_init(&single, plumb_test_device(), PLUMB_F32, 2, 8, V, 1);
     double total = 0;
     for (int32_t v = 0; v < V; v++)
         h.row[v] = 1, h.target[v] = v;
-    RUN(plumb_logprob_fwd(&plumb_cpu, &h.a));
+    RUN(head_fwd(&h));
     single.row[0] = 1;
     for (int32_t v = 0; v < V; v += 99) {
         single.target[0] = v;
-        RUN(plumb_logprob_fwd(&plumb_cpu, &single.a));
+        RUN(head_fwd(&single));
         expect_same_pair(&h, v, &single, 0);
     }
     for (int64_t v = 0; v < V; v++)
@@ -326,10 +330,10 @@ Test(logprob, pairs_of_one_row_share_its_statistics_and_sum_to_one)
 static void check_gradient_sum(enum plumb_dtype type)
 {
     struct head h;
-    head_init(&h, &plumb_cpu, type, 20, 16, 2500, 30);
+    head_init(&h, plumb_test_device(), type, 20, 16, 2500, 30);
     h.target[7] = -1;
-    RUN(plumb_logprob_fwd(&plumb_cpu, &h.a));
-    RUN(plumb_logprob_bwd(&plumb_cpu, &h.a));
+    RUN(head_fwd(&h));
+    RUN(head_bwd(&h));
     double sum = 0, expected = 0, magnitude = 0;
     for (int64_t v = 0; v < h.a.V; v++) {
         sum += head_get(&h.a.dbias, v);
@@ -355,14 +359,14 @@ Test(logprob, gradients_over_the_vocabulary_sum_to_those_of_lse_and_mean)
 Test(logprob, backward_finds_what_forward_did_not_store)
 {
     struct head full, bare;
-    head_init(&full, &plumb_cpu, PLUMB_F32, 9, 16, 1300, 14);
-    head_init(&bare, &plumb_cpu, PLUMB_F32, 9, 16, 1300, 14);
-    RUN(plumb_logprob_fwd(&plumb_cpu, &full.a));
-    RUN(plumb_logprob_bwd(&plumb_cpu, &full.a));
+    head_init(&full, plumb_test_device(), PLUMB_F32, 9, 16, 1300, 14);
+    head_init(&bare, plumb_test_device(), PLUMB_F32, 9, 16, 1300, 14);
+    RUN(head_fwd(&full));
+    RUN(head_bwd(&full));
     const struct plumb_tensor none = { 0 };
     bare.a.logp = bare.a.lse = bare.a.log_sum_sq = bare.a.mean_logit = none;
     memset(bare.a.entropy.data, 0xff, 14 * sizeof(float)); /* without lse it is not trusted */
-    RUN(plumb_logprob_bwd(&plumb_cpu, &bare.a));
+    RUN(head_bwd(&bare));
     cr_expect(isnan(head_get(&bare.a.entropy, 0)), "backward changed an output of forward");
     for (int64_t i = 0; i < 9 * 16; i++)
         expect_bits(&full.a.dx, i, &bare.a.dx, i, "dx");
@@ -375,18 +379,19 @@ Test(logprob, backward_finds_what_forward_did_not_store)
 Test(logprob, dx_in_bf16_is_the_rounded_dx_and_inputs_may_lie_anywhere)
 {
     struct head wide, narrow;
-    head_init(&wide, &plumb_cpu, PLUMB_BF16, 9, 17, 300, 9);
-    head_init(&narrow, &plumb_cpu, PLUMB_BF16, 9, 17, 300, 9);
+    head_init(&wide, plumb_test_device(), PLUMB_BF16, 9, 17, 300, 9);
+    head_init(&narrow, plumb_test_device(), PLUMB_BF16, 9, 17, 300, 9);
     struct plumb_logprob *a = &narrow.a;
     a->dx.dtype = PLUMB_BF16;
     char *x = head_bytes(&narrow, 2 * 9 * 17 + 2), *w = head_bytes(&narrow, 2 * 300 * 17 + 2);
     a->x.data = memcpy(x + 2, a->x.data, 2 * 9 * 17);
     a->w.data = memcpy(w + 2, a->w.data, 2 * 300 * 17);
-    a->work.data = (char *)head_bytes(&narrow, plumb_logprob_workspace(&plumb_cpu, a) + 4) + 4;
-    RUN(plumb_logprob_fwd(&plumb_cpu, &wide.a));
-    RUN(plumb_logprob_bwd(&plumb_cpu, &wide.a));
-    RUN(plumb_logprob_fwd(&plumb_cpu, a));
-    RUN(plumb_logprob_bwd(&plumb_cpu, a));
+    if (plumb_device_is_host(narrow.dev))
+        a->work.data = (char *)head_bytes(&narrow, plumb_logprob_workspace(narrow.dev, a) + 4) + 4;
+    RUN(head_fwd(&wide));
+    RUN(head_bwd(&wide));
+    RUN(head_fwd(&narrow));
+    RUN(head_bwd(&narrow));
     for (int64_t i = 0; i < 9; i++)
         expect_same_pair(&wide, i, &narrow, i);
     for (int64_t i = 0; i < 9 * 17; i++)
