@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/tensor.h"
+
 enum { N = 1 << 16 };
 static float grad[N], m[N], v[N], w[N];
 static uint16_t narrow[N];
@@ -30,9 +32,24 @@ static struct plumb_adamw step_of(int64_t count, struct plumb_tensor weights)
 }
 static const struct plumb_tensor wide = { w, PLUMB_F32 }, half = { narrow, PLUMB_BF16 };
 
-static void step(const struct plumb_adamw *a)
+static void step(const struct plumb_adamw *given)
 {
-    cr_assert_eq(plumb_adamw(&plumb_cpu, a), PLUMB_OK, "%s", plumb_errmsg());
+    const struct plumb_device *dev = plumb_test_device();
+    struct plumb_adamw a = *given;
+    const size_t n = (size_t)a.count, wide_bytes = n * sizeof(float);
+    struct plumb_test_array list[] = {
+        { .at = &a.grad.data, .bytes = wide_bytes },
+        { .at = &a.m.data, .bytes = wide_bytes },
+        { .at = &a.v.data, .bytes = wide_bytes },
+        { .at = &a.w.data, .bytes = n * plumb_dtype_bytes(a.w.dtype) },
+        { .at = &a.copy.data, .bytes = n * sizeof *narrow },
+        { .at = &a.decay, .bytes = (n + 31) / 32 },
+        { .at = &a.norm, .bytes = sizeof *a.norm },
+    };
+    const int arrays = sizeof list / sizeof *list;
+    plumb_test_arrays_to(dev, list, arrays);
+    cr_assert_eq(plumb_adamw(dev, &a), PLUMB_OK, "%s", plumb_errmsg());
+    plumb_test_arrays_back(dev, list, arrays);
 }
 
 /* With a constant gradient both bias-corrected moments are exact at every t, so each step is

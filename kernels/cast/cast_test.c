@@ -6,15 +6,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/tensor.h"
+
 enum { ALL = 65536 };
+
+static void run(struct plumb_cast a)
+{
+    const struct plumb_device *dev = plumb_test_device();
+    struct plumb_test_array list[2] = {
+        { .at = &a.x.data, .bytes = (size_t)a.count * plumb_dtype_bytes(a.x.dtype) },
+        { .at = &a.y.data, .bytes = (size_t)a.count * plumb_dtype_bytes(a.y.dtype) }
+    };
+    plumb_test_arrays_to(dev, list, 2);
+    cr_assert_eq(plumb_cast(dev, &a), PLUMB_OK, "%s", plumb_errmsg());
+    plumb_test_arrays_back(dev, list, 2);
+}
 
 static void convert(void *x, enum plumb_dtype tx, void *y, enum plumb_dtype ty, int64_t count)
 {
-    const struct plumb_cast a = { .struct_bytes = sizeof a,
-                                  .count = count,
-                                  .x = { x, tx },
-                                  .y = { y, ty } };
-    cr_assert_eq(plumb_cast(&plumb_cpu, &a), PLUMB_OK, "%s", plumb_errmsg());
+    run((struct plumb_cast){ .struct_bytes = sizeof(struct plumb_cast),
+                             .count = count,
+                             .x = { x, tx },
+                             .y = { y, ty } });
 }
 
 /* The value of a 16-bit pattern from its definition: sign, exponent, mantissa. */
@@ -133,12 +146,11 @@ Test(cast, every_pair_of_dtypes_converts_and_adds)
                 in[i] = i - 25;
             convert(in, PLUMB_F64, x, (enum plumb_dtype)tx, 50);
             convert(x, (enum plumb_dtype)tx, y, (enum plumb_dtype)ty, 50);
-            const struct plumb_cast add = { .struct_bytes = sizeof add,
-                                            .count = 50,
-                                            .x = { x, (enum plumb_dtype)tx },
-                                            .y = { y, (enum plumb_dtype)ty },
-                                            .accumulate = true };
-            cr_assert_eq(plumb_cast(&plumb_cpu, &add), PLUMB_OK, "%s", plumb_errmsg());
+            run((struct plumb_cast){ .struct_bytes = sizeof(struct plumb_cast),
+                                     .count = 50,
+                                     .x = { x, (enum plumb_dtype)tx },
+                                     .y = { y, (enum plumb_dtype)ty },
+                                     .accumulate = true });
             convert(y, (enum plumb_dtype)ty, out, PLUMB_F64, 50);
             for (int i = 0; i < 50; i++)
                 cr_assert_eq(out[i], 2 * in[i], "%d to %d: %g", tx, ty, out[i]);

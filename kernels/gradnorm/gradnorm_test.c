@@ -6,11 +6,13 @@
 #include <omp.h>
 #include <string.h>
 
-enum { MOST = 100000 };
-static float x[MOST];
-static double wide[MOST], work[64];
+#include "tests/tensor.h"
 
-static double norm_of(int64_t count, int64_t *bad)
+enum { MOST = 2200000 }; /* more blocks than are merged in one round */
+static float x[MOST];
+static double wide[MOST], work[512];
+
+static double norm_on(const struct plumb_device *dev, int64_t count, int64_t *bad)
 {
     double norm = -1;
     struct plumb_gradnorm a = { .struct_bytes = sizeof a,
@@ -19,9 +21,21 @@ static double norm_of(int64_t count, int64_t *bad)
                                 .norm = &norm,
                                 .first_bad = bad,
                                 .work = { work, PLUMB_F64 } };
-    cr_assert_leq(plumb_gradnorm_workspace(&plumb_cpu, &a), sizeof work);
-    cr_assert_eq(plumb_gradnorm(&plumb_cpu, &a), PLUMB_OK, "%s", plumb_errmsg());
+    cr_assert_leq(plumb_gradnorm_workspace(dev, &a), sizeof work);
+    struct plumb_test_array list[] = { { .at = &a.x.data, .bytes = sizeof x },
+                                       { .at = &a.norm, .bytes = sizeof norm },
+                                       { .at = &a.first_bad, .bytes = sizeof *bad },
+                                       { .at = &a.work.data, .bytes = sizeof work } };
+    const int arrays = sizeof list / sizeof *list;
+    plumb_test_arrays_to(dev, list, arrays);
+    cr_assert_eq(plumb_gradnorm(dev, &a), PLUMB_OK, "%s", plumb_errmsg());
+    plumb_test_arrays_back(dev, list, arrays);
     return norm;
+}
+
+static double norm_of(int64_t count, int64_t *bad)
+{
+    return norm_on(plumb_test_device(), count, bad);
 }
 
 /* f64 sums of n terms: relative error under n eps, far below one step of f32. */
@@ -45,7 +59,7 @@ Test(gradnorm, agrees_with_its_oracle)
     }
 }
 
-Test(gradnorm, has_the_same_bits_on_every_number_of_threads)
+Test(gradnorm, has_the_same_bits_on_every_device_and_number_of_threads)
 {
     for (int64_t i = 0; i < MOST; i++)
         x[i] = (float)sin((double)i * 0.7);
@@ -53,6 +67,7 @@ Test(gradnorm, has_the_same_bits_on_every_number_of_threads)
     const double one = norm_of(MOST, NULL);
     omp_set_num_threads(3);
     cr_expect_eq(norm_of(MOST, NULL), one);
+    cr_expect_eq(norm_on(&plumb_cpu, MOST, NULL), one);
 }
 
 Test(gradnorm, huge_and_tiny_gradients_neither_overflow_nor_vanish)
