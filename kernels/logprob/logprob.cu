@@ -45,8 +45,10 @@ struct logprob_sizes logprob_sizes_of(const struct plumb_logprob *a)
     const int64_t pairs = most(s.streamed, s.kept);
     s.lse = reserve(&at, a->M, sizeof(float));
     s.entropy = reserve(&at, a->M, sizeof(float));
-    s.stat = reserve(&at, pairs, sizeof(struct logprob_stat));
+    s.goal = reserve(&at, pairs, sizeof(int32_t));
     s.link = reserve(&at, pairs, 2 * sizeof(int32_t));
+    s.stat = reserve(&at, pairs, sizeof(struct logprob_stat));
+    s.terms = reserve(&at, pairs, sizeof(struct logprob_terms));
     s.x = reserve(&at, pairs * s.width, plumb_gpu_bytes(a->x.dtype));
     s.dx = reserve(&at, a->dx.data ? pairs * s.width : 0, sizeof(float));
     s.tile = reserve(&at, most(s.streamed * s.slab, s.kept * s.tall), sizeof(float));
@@ -168,6 +170,7 @@ static int back_through(const struct logprob_chunk *c, int64_t from, int64_t end
 static int backward(const struct logprob_chunk *c)
 {
     const int64_t step = c->kept ? c->at.vocab : c->at.slab;
+    PLUMB_TRY(logprob_find_terms(c));
     for (int64_t from = 0; from < c->at.vocab; from += step) {
         if (!c->kept) PLUMB_TRY(make_logits(c, from));
         PLUMB_TRY(back_through(c, from, least(from + step, c->at.vocab)));

@@ -19,20 +19,22 @@ struct logprob_sizes {
     int64_t width;          /* elements between rows of x and dx: H in whole 16 bytes */
     int64_t streamed, kept; /* most pairs of a chunk; kept 0 = without gradients */
     size_t lse, entropy;    /* (M) each, for what backward reads and the caller does not store */
-    size_t stat, link;      /* one, and two integers, for each pair of a chunk */
+    size_t goal, link;      /* one integer, and two, for each pair of a chunk */
+    size_t stat, terms;
     size_t x, dx, tile;
     size_t bytes;
 };
 struct logprob_sizes logprob_sizes_of(const struct plumb_logprob *a);
 
 /* Statistics of a pair over the slabs seen so far; max is that of all but NaN. */
-struct logprob_stat {
+struct __align__(16) logprob_stat
+{
     double sum;      /* of exp(z - max) */
     double weighted; /* of exp(z - max) (z - max) */
     double squares;  /* of exp(2 (z - max)) */
     double total;    /* of z */
-    float max, z_target;
-    int32_t argmax;
+    float max, z_goal;
+    int32_t argmax, none;
 };
 
 /* z = cap(logit_scale * u) / temperature and dz/du. */
@@ -42,18 +44,24 @@ struct logprob_shape {
     float slope, back; /* dz/du = slope, times 1 - (z * back)^2 where capped */
 };
 
+/* What backward needs of a pair, in the sector that every warp of its block reads:
+ *   dz_v = p_v (along_p - dentropy (ln p_v + entropy)) + uniform + dlogp [v = goal] */
+struct __align__(32) logprob_terms
+{
+    float lse, entropy, along_p, dentropy, uniform, dlogp;
+    int32_t goal, none;
+};
+
+/* The target of a pair, or why it does not count. */
+enum { LOGPROB_SKIPPED = -1, LOGPROB_BAD = -2 };
+
 /* What kernels know of a chunk: arrays of pairs start at its first. */
 struct logprob_pairs {
-    const int32_t *row, *target;
+    const int32_t *row, *target; /* as given */
+    int32_t *goal;
     int64_t N, rows; /* hidden rows there are; pairs of the chunk */
     int32_t vocab;
 };
-
-/* A pair that counts: not skipped, and with indices inside the arrays. */
-PLUMB_DEVICE bool logprob_alive(const struct logprob_pairs *p, int64_t i)
-{
-    return p->row[i] >= 0 && p->row[i] < p->N && p->target[i] >= 0 && p->target[i] < p->vocab;
-}
 
 /* Four neighbouring elements as floats: one access of 16 or of 8 bytes. */
 PLUMB_DEVICE void logprob_get4(float v[4], const float *from)
@@ -106,16 +114,22 @@ static inline struct plumb_tensor logprob_from(const struct plumb_tensor *t, int
 }
 static inline struct logprob_pairs logprob_pairs_of(const struct logprob_chunk *c)
 {
-    return logprob_pairs{ c->a.row + c->first, c->a.target + c->first, c->a.N, c->rows,
+    return logprob_pairs{ c->a.row + c->first,
+                          c->a.target + c->first,
+                          reinterpret_cast<int32_t *>(c->scratch + c->at.goal),
+                          c->a.N,
+                          c->rows,
                           (int32_t)c->at.vocab };
 }
 
 /* Row work (logprob_rows.cu): statistics of the slab from column `from` on, outputs with the last
- * one; the gradient of columns [from, end) in place of their logits, in the dtype of x. */
+ * one; what backward needs of the pairs, and with that the gradient of columns [from, end) in place
+ * of their logits, in the dtype of x. */
 int logprob_stats(const struct logprob_chunk *c, int64_t from);
+int logprob_find_terms(const struct logprob_chunk *c);
 int logprob_grad(const struct logprob_chunk *c, int64_t from, int64_t end);
-/* Hidden rows (logprob_panel.cu): x of the chunk's pairs, zeros where one does not count; their dx
- * added to the op's, in the order of pairs; dbias += sums of the gradient's columns. */
+/* Hidden rows (logprob_panel.cu): goals and x of the chunk's pairs, zeros where one does not count;
+ * their dx added to the op's, in the order of pairs; dbias += sums of the gradient's columns. */
 int logprob_gather(const struct logprob_chunk *c);
 int logprob_scatter(const struct logprob_chunk *c);
 int logprob_add_bias(const struct logprob_chunk *c, int64_t from, int64_t end);

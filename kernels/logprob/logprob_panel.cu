@@ -15,13 +15,23 @@ struct logprob_panel_job {
     bool wide;        /* rows of x and dx can be accessed in vectors */
 };
 
+/* The target where the pair counts: it is not skipped and its indices lie inside the arrays. */
+PLUMB_DEVICE int32_t goal_of(const struct logprob_pairs *p, int64_t i)
+{
+    const int32_t row = p->row[i], target = p->target[i];
+    if (row < 0 || row >= p->N || target < -1 || target >= p->vocab) return LOGPROB_BAD;
+    return target;
+}
+
 /* A block copies a row, or writes zeros where the pair does not count. */
 template <class T> __global__ void logprob_gather_rows(struct logprob_panel_job j)
 {
     const int64_t i = blockIdx.x, step = j.wide ? (int)plumb_vec<T>::n : 1;
-    const bool alive = logprob_alive(&j.p, i);
+    const int32_t goal = goal_of(&j.p, i);
+    const bool alive = goal >= 0;
     const T *from = (const T *)j.x + (alive ? j.p.row[i] : 0) * j.H;
     T *to = (T *)j.panel + i * j.width;
+    if (threadIdx.x == 0) j.p.goal[i] = goal;
     for (int64_t h = threadIdx.x * step; h < j.H; h += blockDim.x * step) {
         plumb_vec<T> v;
         if (alive && j.wide) {
@@ -41,12 +51,12 @@ static __global__ void __launch_bounds__(BLOCK) logprob_link_pairs(struct logpro
 {
     const int64_t i = (int64_t)blockIdx.x * WARPS + threadIdx.x / 32;
     if (i >= j.p.rows) return;
-    const bool alive = logprob_alive(&j.p, i);
+    const bool alive = j.p.goal[i] >= 0;
     const int32_t mine = j.p.row[i], none = (int32_t)j.p.rows;
     int32_t next = none;
     bool first = alive;
     for (int64_t k = threadIdx.x % 32; k < j.p.rows && alive; k += 32) {
-        if (j.p.row[k] != mine || k == i || !logprob_alive(&j.p, k)) continue;
+        if (j.p.row[k] != mine || k == i || j.p.goal[k] < 0) continue;
         if (k < i) first = false;
         if (k > i && k < next) next = (int32_t)k;
     }

@@ -14,6 +14,7 @@ struct logprob_row_job {
     int64_t stride, origin, slab;
     struct logprob_shape f;
     struct logprob_stat *stat;
+    struct logprob_terms *terms;
     float *logp, *lse, *entropy, *log_sum_sq, *mean_logit;
     int32_t *argmax;
     const float *dlogp, *dlse, *dentropy, *dmean;
@@ -121,7 +122,7 @@ PLUMB_DEVICE void rebase(struct logprob_stat *s, float to)
 PLUMB_DEVICE void merge(struct logprob_stat *s, struct logprob_peak peak,
                         const struct logprob_sums *part)
 {
-    struct logprob_stat t = { part->exp, part->weighted, part->squares, 0, peak.z, 0, 0 };
+    struct logprob_stat t = { part->exp, part->weighted, part->squares, 0, peak.z, 0, 0, 0 };
     if (t.max > s->max) {
         s->argmax = peak.at;
         rebase(s, t.max);
@@ -139,10 +140,9 @@ PLUMB_DEVICE void put(float *to, int64_t i, double v)
 }
 
 /* A pair without logits: zeros where it is skipped, NaN where its indices are no good. */
-PLUMB_DEVICE void write_nothing(const struct logprob_row_job *j, int64_t i)
+PLUMB_DEVICE void write_nothing(const struct logprob_row_job *j, int64_t i, int32_t why)
 {
-    const bool bad = j->p.target[i] != -1 || j->p.row[i] < 0 || j->p.row[i] >= j->p.N;
-    const double v = bad ? (double)NAN : 0;
+    const double v = why == LOGPROB_SKIPPED ? 0 : (double)NAN;
     put(j->logp, i, v);
     put(j->lse, i, v);
     put(j->entropy, i, v);
@@ -155,7 +155,7 @@ PLUMB_DEVICE void write_outputs(const struct logprob_row_job *j, int64_t i,
                                 const struct logprob_stat *s)
 {
     const double log_sum = s->max > -INFINITY ? log(s->sum) : (double)NAN;
-    const double logp = (double)s->z_target - (double)s->max - log_sum;
+    const double logp = (double)s->z_goal - (double)s->max - log_sum;
     const double entropy = log_sum - s->weighted / s->sum;
     put(j->logp, i, logp > 0 ? 0 : logp);
     put(j->lse, i, (double)s->max + log_sum);
@@ -165,18 +165,37 @@ PLUMB_DEVICE void write_outputs(const struct logprob_row_job *j, int64_t i,
     if (j->argmax) j->argmax[i] = isnan(log_sum) ? -1 : s->argmax;
 }
 
-/* Thread 0: the pair's statistics with this slab's, and its outputs after the last. */
-PLUMB_DEVICE void finish_slab(const struct logprob_row_job *j, int64_t i, int64_t from, int width,
-                              struct logprob_peak peak, const struct logprob_sums *sums)
+PLUMB_DEVICE struct logprob_stat read_stat(const struct logprob_stat *from)
 {
-    struct logprob_stat s = { 0, 0, 0, 0, -INFINITY, 0, -1 };
-    const int64_t t = j->p.target[i] - from;
-    if (from > 0) s = j->stat[i];
+    const plumb_vec<double> a = plumb_ld16(&from->sum), b = plumb_ld16(&from->squares);
+    const plumb_vec<float> c = plumb_ld16(&from->max);
+    return logprob_stat{
+        a.v[0], a.v[1], b.v[0], b.v[1], c.v[0], c.v[1], __float_as_int(c.v[2]), 0
+    };
+}
+
+PLUMB_DEVICE void keep_stat(struct logprob_stat *to, const struct logprob_stat *s)
+{
+    const plumb_vec<double> a = { { s->sum, s->weighted } }, b = { { s->squares, s->total } };
+    const plumb_vec<float> c = { { s->max, s->z_goal, __int_as_float(s->argmax), 0 } };
+    plumb_st16(&to->sum, a);
+    plumb_st16(&to->squares, b);
+    plumb_st16(&to->max, c);
+}
+
+/* Thread 0: the pair's statistics with this slab's, and its outputs after the last. */
+PLUMB_DEVICE void finish_slab(const struct logprob_row_job *j, int64_t i, int32_t goal,
+                              int64_t from, int width, struct logprob_peak peak,
+                              const struct logprob_sums *sums)
+{
+    struct logprob_stat s = { 0, 0, 0, 0, -INFINITY, 0, -1, 0 };
+    const int64_t t = goal - from;
+    if (from > 0) s = read_stat(&j->stat[i]);
     merge(&s, peak, sums);
     if (t >= 0 && t < width)
-        s.z_target = shaped(&j->f, j->tile[i * j->stride + from - j->origin + t]);
+        s.z_goal = shaped(&j->f, j->tile[i * j->stride + from - j->origin + t]);
     if (from + width < j->p.vocab)
-        j->stat[i] = s;
+        keep_stat(&j->stat[i], &s);
     else
         write_outputs(j, i, &s);
 }
@@ -186,14 +205,12 @@ static __global__ void __launch_bounds__(MOST_THREADS)
 {
     __shared__ struct logprob_peak peaks[MOST_WARPS];
     __shared__ struct logprob_sums sums[MOST_WARPS];
+    __shared__ int32_t goal; /* read once: a sector for each warp would be felt */
     const int64_t i = blockIdx.x;
     const int width = (int)(j.p.vocab - from < j.slab ? j.p.vocab - from : j.slab);
-    if (!logprob_alive(&j.p, i)) {
-        if (threadIdx.x == 0 && from + width == j.p.vocab) write_nothing(&j, i);
-        return;
-    }
     float z[HELD], part[4] = {};
     struct logprob_peak peak = { -INFINITY, -1 };
+    if (threadIdx.x == 0) goal = j.p.goal[i];
     read_z(z, j.tile + i * j.stride + from - j.origin, width, &j.f);
     PLUMB_UNROLL for (int k = 0; k < HELD; k++)
     {
@@ -201,6 +218,10 @@ static __global__ void __launch_bounds__(MOST_THREADS)
         if (c < width && z[k] > peak.z) peak = logprob_peak{ z[k], (int32_t)(from + c) };
     }
     peak = block_peak(peak, peaks);
+    if (goal < 0) {
+        if (threadIdx.x == 0 && from + width == j.p.vocab) write_nothing(&j, i, goal);
+        return;
+    }
     const float base = peak.z > -INFINITY ? peak.z : 0.0f; /* -inf - -inf would be NaN */
     PLUMB_UNROLL for (int k = 0; k < HELD; k++)
     {
@@ -212,29 +233,35 @@ static __global__ void __launch_bounds__(MOST_THREADS)
         part[3] += z[k];
     }
     const struct logprob_sums s = block_sums(part, sums);
-    if (threadIdx.x == 0) finish_slab(&j, i, from, width, peak, &s);
+    if (threadIdx.x == 0) finish_slab(&j, i, goal, from, width, peak, &s);
 }
-
-/* dz = dlogp (1[v = t] - p) + dlse p - dentropy p (ln p + entropy) + dmean / V, then through the
- * shape. */
-struct logprob_terms {
-    float lse, entropy, along_p, dentropy, uniform, dlogp;
-    int target;
-};
 
 PLUMB_DEVICE float given(const float *p, int64_t i) { return p ? p[i] : 0.0f; }
 
-PLUMB_DEVICE struct logprob_terms terms_of(const struct logprob_row_job *j, int64_t i)
+/* A thread takes a pair. */
+static __global__ void __launch_bounds__(MOST_THREADS) logprob_terms_of(struct logprob_row_job j)
 {
-    struct logprob_terms t;
-    t.lse = j->lse[i];
-    t.dlogp = given(j->dlogp, i);
-    t.dentropy = given(j->dentropy, i);
-    t.entropy = j->dentropy ? j->entropy[i] : 0.0f;
-    t.along_p = given(j->dlse, i) - t.dlogp;
-    t.uniform = (float)((double)given(j->dmean, i) / (double)j->p.vocab);
-    t.target = j->p.target[i];
-    return t;
+    const int64_t i = (int64_t)blockIdx.x * MOST_THREADS + threadIdx.x;
+    struct logprob_terms t = {};
+    if (i >= j.p.rows) return;
+    t.goal = j.p.goal[i];
+    if (t.goal >= 0) {
+        t.lse = j.lse[i];
+        t.dlogp = given(j.dlogp, i);
+        t.dentropy = given(j.dentropy, i);
+        t.entropy = j.dentropy ? j.entropy[i] : 0.0f;
+        t.along_p = given(j.dlse, i) - t.dlogp;
+        t.uniform = (float)((double)given(j.dmean, i) / (double)j.p.vocab);
+    }
+    j.terms[i] = t;
+}
+
+PLUMB_DEVICE struct logprob_terms read_terms(const struct logprob_terms *from)
+{
+    const plumb_vec<float> a = plumb_ld16(&from->lse), b = plumb_ld16(&from->uniform);
+    return logprob_terms{
+        a.v[0], a.v[1], a.v[2], a.v[3], b.v[0], b.v[1], __float_as_int(b.v[2]), 0
+    };
 }
 
 PLUMB_DEVICE float gradient(const struct logprob_shape *f, const struct logprob_terms *t, float z,
@@ -243,7 +270,7 @@ PLUMB_DEVICE float gradient(const struct logprob_shape *f, const struct logprob_
     const float d = z - t->lse, p = expf(d);
     const float by_p = t->along_p - t->dentropy * (above_underflow(d) + t->entropy);
     const float g = p * by_p + t->uniform;
-    return (v == t->target ? g + t->dlogp : g) * slope_at(f, z);
+    return (v == t->goal ? g + t->dlogp : g) * slope_at(f, z);
 }
 
 /* In place: a bf16 gradient takes the first half of the row of logits. What a slab's gradient
@@ -253,11 +280,10 @@ __global__ void __launch_bounds__(MOST_THREADS)
     logprob_grad_rows(struct logprob_row_job j, int64_t from, int64_t end)
 {
     const int64_t i = blockIdx.x;
-    const bool alive = logprob_alive(&j.p, i);
-    struct logprob_terms t = {};
+    const struct logprob_terms t = read_terms(&j.terms[i]);
+    const bool alive = t.goal >= 0;
     float *u = j.tile + i * j.stride;
     T *dz = reinterpret_cast<T *>(u);
-    if (alive) t = terms_of(&j, i);
     for (; from < end; from += j.slab) {
         const int width = (int)(end - from < j.slab ? end - from : j.slab);
         const int64_t at = from - j.origin;
@@ -301,6 +327,7 @@ static struct logprob_row_job job_of(const struct logprob_chunk *c, int64_t from
     j.tile = logprob_tile(c), j.stride = logprob_stride(c), j.origin = c->kept ? 0 : from;
     j.slab = c->at.slab, j.f = shape_of(a);
     j.stat = reinterpret_cast<struct logprob_stat *>(c->scratch + c->at.stat);
+    j.terms = reinterpret_cast<struct logprob_terms *>(c->scratch + c->at.terms);
     j.logp = pairs_from(&a->logp, i), j.lse = pairs_from(&a->lse, i);
     j.entropy = pairs_from(&a->entropy, i), j.log_sum_sq = pairs_from(&a->log_sum_sq, i);
     j.mean_logit = pairs_from(&a->mean_logit, i), j.argmax = a->argmax ? a->argmax + i : NULL;
@@ -319,6 +346,14 @@ int logprob_stats(const struct logprob_chunk *c, int64_t from)
 {
     return plumb_gpu_status(PLUMB_LAUNCH(logprob_stats_rows, (unsigned)c->rows, threads_of(c), 0,
                                          plumb_gpu_stream(c->dev), job_of(c, from), from),
+                            "logprob");
+}
+
+int logprob_find_terms(const struct logprob_chunk *c)
+{
+    const unsigned blocks = (unsigned)plumb_ceil_div(c->rows, MOST_THREADS);
+    return plumb_gpu_status(PLUMB_LAUNCH(logprob_terms_of, blocks, MOST_THREADS, 0,
+                                         plumb_gpu_stream(c->dev), job_of(c, 0)),
                             "logprob");
 }
 

@@ -27,6 +27,7 @@ static const struct plumb_case cases[] = {
     { "its weight gradient", { 3072, 576, 1024, 1, 1 }, .bench = true },
     { "its logits", { 1024, 49152, 576, 2 }, .bench = true },
     { "one token of width 2048", { 1, 2048, 2048, 2, 0, 0, 0, 1 }, .bench = true },
+    { "the same, invariant", { 1, 2048, 2048, 2, 0, 0, 0, 1, 1 }, .bench = true },
 };
 
 static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *args)
