@@ -69,6 +69,27 @@ PLUMB_DEVICE void plumb_st4(float *p, const struct plumb_quad *q)
     plumb_st16(p, x);
 }
 
+/* The bits of a quad, to be widened later: loads under a condition, as of what is left of a row,
+ * then do not wait for each other. */
+template <class T> struct plumb_quad_bits {
+    unsigned long long u;
+};
+template <> struct plumb_quad_bits<float> {
+    plumb_vec<float> u;
+};
+template <class T> PLUMB_DEVICE struct plumb_quad_bits<T> plumb_ldcs4_bits(const T *p) {
+    return { __ldcs(reinterpret_cast<const unsigned long long *>(p)) };
+} PLUMB_DEVICE struct plumb_quad_bits<float> plumb_ldcs4_bits(const float *p) {
+    return { plumb_ldcs16(p) };
+} template <class T> PLUMB_DEVICE struct plumb_quad plumb_quad_wide(struct plumb_quad_bits<T> b)
+{
+    return plumb_quad_of<T>(b.u);
+}
+PLUMB_DEVICE struct plumb_quad plumb_quad_wide(struct plumb_quad_bits<float> b)
+{
+    return plumb_quad{ { b.u.v[0], b.u.v[1], b.u.v[2], b.u.v[3] } };
+}
+
 /* The first min(4, left) elements from p on, as one access if `whole`; 0 for the rest. */
 template <class T>
 PLUMB_DEVICE struct plumb_quad plumb_quad_load(const T *p, bool whole, int64_t left)

@@ -61,16 +61,20 @@ template <class T>
 PLUMB_DEVICE void norm_take_quads(const struct norm_span *s, const T *p, bool whole,
                                   float v[NORM_HELD])
 {
-    struct plumb_quad q[NORM_QUADS] = {};
+    struct plumb_quad_bits<T> bits[NORM_QUADS] = {
+    };
+    struct plumb_quad q;
+    if (whole) PLUMB_UNROLL for (int k = 0; k < NORM_QUADS; k++)
+        {
+            const int c = s->first + k * s->step;
+            if (c < s->width) bits[k] = plumb_ldcs4_bits(p + c);
+        }
     PLUMB_UNROLL for (int k = 0; k < NORM_QUADS; k++)
     {
         const int c = s->first + k * s->step;
-        if (!whole)
-            q[k] = plumb_quad_load(p + c, false, s->width - c);
-        else if (c < s->width)
-            q[k] = plumb_ldcs4(p + c);
+        q = whole ? plumb_quad_wide(bits[k]) : plumb_quad_load(p + c, false, s->width - c);
+        PLUMB_UNROLL for (int e = 0; e < 4; e++) v[4 * k + e] = q.v[e];
     }
-    PLUMB_UNROLL for (int j = 0; j < NORM_HELD; j++) v[j] = q[j / 4].v[j % 4];
 }
 
 template <class T>

@@ -81,23 +81,25 @@ template <class T> __global__ void rope_half(struct rope_job j)
     const T *x = (const T *)a->x.data + at;
     T *y = (T *)a->y.data + at;
     float c[4], s[4];
-    struct plumb_quad u[AHEAD], v[AHEAD];
+    struct plumb_quad_bits<T> first[AHEAD] = {}, second[AHEAD] = {
+    };
     read_tables(a, table_row(a, p.n), p.u * 4, 4, c, s);
     for (int64_t h0 = threadIdx.y; h0 < a->H; h0 += AHEAD * blockDim.y) {
         PLUMB_UNROLL for (int k = 0; k < AHEAD; k++)
         {
             const int64_t h = h0 + k * blockDim.y;
             if (h >= a->H) continue;
-            u[k] = plumb_ldcs4(x + h * a->K);
-            v[k] = plumb_ldcs4(x + h * a->K + half);
+            first[k] = plumb_ldcs4_bits(x + h * a->K);
+            second[k] = plumb_ldcs4_bits(x + h * a->K + half);
         }
         PLUMB_UNROLL for (int k = 0; k < AHEAD; k++)
         {
             const int64_t h = h0 + k * blockDim.y;
             if (h >= a->H) continue;
-            PLUMB_UNROLL for (int e = 0; e < 4; e++) turn(&u[k].v[e], &v[k].v[e], c[e], s[e]);
-            plumb_st4(y + h * a->K, &u[k]);
-            plumb_st4(y + h * a->K + half, &v[k]);
+            struct plumb_quad u = plumb_quad_wide(first[k]), v = plumb_quad_wide(second[k]);
+            PLUMB_UNROLL for (int e = 0; e < 4; e++) turn(&u.v[e], &v.v[e], c[e], s[e]);
+            plumb_st4(y + h * a->K, &u);
+            plumb_st4(y + h * a->K + half, &v);
         }
     }
     if (x == y) return;
