@@ -24,20 +24,20 @@ foreach(t ${test_sources})
         add_dependencies(${name} plumb_cuda_sim)
     endif()
     add_test(NAME ${name} COMMAND ${name} --jobs 1)
-    set_tests_properties(${name} PROPERTIES TIMEOUT 300 FAIL_REGULAR_EXPRESSION "Tested: 0 "
+    set_tests_properties(${name} PROPERTIES TIMEOUT 600 FAIL_REGULAR_EXPRESSION "Tested: 0 "
         ENVIRONMENT "${test_environment}")
     # Tests that let a device be chosen run the device code as well.
     file(STRINGS ${t} chooses REGEX "plumb_test_device\\(" LIMIT_COUNT 1)
     if(chooses)
         add_test(NAME ${name}_cuda_sim COMMAND ${name} --jobs 1)
-        set_tests_properties(${name}_cuda_sim PROPERTIES TIMEOUT 300 FAIL_REGULAR_EXPRESSION
+        set_tests_properties(${name}_cuda_sim PROPERTIES TIMEOUT 600 FAIL_REGULAR_EXPRESSION
             "Tested: 0 " ENVIRONMENT "PLUMB_TEST_DEVICE=cuda-sim;${test_environment}")
     endif()
 endforeach()
 # The native code of every instruction set, on a machine that has the best one.
 foreach(isa v2 v3)
     add_test(NAME ops_test_${isa} COMMAND ops_test --jobs 1 --filter "ops/every*")
-    set_tests_properties(ops_test_${isa} PROPERTIES TIMEOUT 300 FAIL_REGULAR_EXPRESSION "Tested: 0 "
+    set_tests_properties(ops_test_${isa} PROPERTIES TIMEOUT 600 FAIL_REGULAR_EXPRESSION "Tested: 0 "
         ENVIRONMENT "PLUMB_ISA=${isa};OMP_WAIT_POLICY=passive")
 endforeach()
 # Style and the arrows between the layers.

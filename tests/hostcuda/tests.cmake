@@ -5,7 +5,7 @@ sim_program(sim_demo_test plumb_sim "" demo_test.cu)
 sim_program(sim_api_test plumb_sim "" api_test.cu)
 function(sim_test name program environment)
     add_test(NAME ${name} COMMAND ${program})
-    set_tests_properties(${name} PROPERTIES TIMEOUT 120 ENVIRONMENT "${environment}")
+    set_tests_properties(${name} PROPERTIES TIMEOUT 600 ENVIRONMENT "${environment}")
 endfunction()
 sim_test(sim_float16 sim_float16_test "")
 sim_test(sim_demo sim_demo_test PLUMB_SIM_ORDER=0)
@@ -54,7 +54,7 @@ endforeach()
 list(JOIN ready "," ready_list)
 function(sim_ops_test name)
     add_test(NAME ${name} COMMAND ops_test --jobs 1 --filter "ops/every*")
-    set_tests_properties(${name} PROPERTIES TIMEOUT 300 FAIL_REGULAR_EXPRESSION "Tested: 0 "
+    set_tests_properties(${name} PROPERTIES TIMEOUT 600 FAIL_REGULAR_EXPRESSION "Tested: 0 "
         ENVIRONMENT "PLUMB_TEST_DEVICE=cuda-sim;PLUMB_TEST_OP=${ready_list};${ARGN}")
 endfunction()
 sim_ops_test(ops_test_sim)
@@ -111,6 +111,6 @@ if(sim_can_check)
     target_link_libraries(plumb_checking PRIVATE plumb_engine)
     add_test(NAME device_run_checking
         COMMAND device_run_test --jobs 1 --filter "device_run/*agree*")
-    set_tests_properties(device_run_checking PROPERTIES TIMEOUT 300 FAIL_REGULAR_EXPRESSION
+    set_tests_properties(device_run_checking PROPERTIES TIMEOUT 600 FAIL_REGULAR_EXPRESSION
         "Tested: 0 " ENVIRONMENT "PLUMB_TEST_STEPS=1;PLUMB_BUILD=${CMAKE_BINARY_DIR}/checking")
 endif()
