@@ -16,6 +16,7 @@ static inline int64_t plumb_norm_blocks(const struct plumb_norm *a)
 enum {
     PLUMB_NORM_HELD = 16,
     PLUMB_NORM_TEAM = 512,    /* threads of the widest team */
+    PLUMB_NORM_PIECE = 8192,  /* columns that it holds */
     PLUMB_NORM_THREADS = 256, /* of a block of smaller teams */
     PLUMB_NORM_PARTS = 264    /* most blocks that leave a partial row of dw and db */
 };
@@ -40,7 +41,7 @@ static inline int plumb_norm_teams(int64_t D) /* of a block */
 
 static inline bool plumb_norm_is_held(int64_t D)
 {
-    return D <= (int64_t)PLUMB_NORM_TEAM * PLUMB_NORM_HELD;
+    return D <= PLUMB_NORM_PIECE;
 }
 
 /* Blocks of the backward pass, each with an equal share of the groups: many rows a block keep the

@@ -7,8 +7,7 @@
 enum {
     NORM_HELD = PLUMB_NORM_HELD,
     NORM_QUADS = PLUMB_NORM_HELD / 4,
-    NORM_PIECE = (int)PLUMB_NORM_TEAM *
-                 (int)PLUMB_NORM_HELD /* columns that the widest team holds */
+    NORM_PIECE = PLUMB_NORM_PIECE
 };
 
 /* How a kernel deals out the groups. */
@@ -61,18 +60,17 @@ template <class T>
 PLUMB_DEVICE void norm_take_quads(const struct norm_span *s, const T *p, bool whole,
                                   float v[NORM_HELD])
 {
-    struct plumb_quad_bits<T> bits[NORM_QUADS] = {
-    };
-    struct plumb_quad q;
-    if (whole) PLUMB_UNROLL for (int k = 0; k < NORM_QUADS; k++)
-        {
-            const int c = s->first + k * s->step;
-            if (c < s->width) bits[k] = plumb_ldcs4_bits(p + c);
-        }
+    struct plumb_quad_bits<T> bits[NORM_QUADS] = {};
     PLUMB_UNROLL for (int k = 0; k < NORM_QUADS; k++)
     {
         const int c = s->first + k * s->step;
-        q = whole ? plumb_quad_wide(bits[k]) : plumb_quad_load(p + c, false, s->width - c);
+        if (whole && c < s->width) bits[k] = plumb_ldcs4_bits(p + c);
+    }
+    PLUMB_UNROLL for (int k = 0; k < NORM_QUADS; k++)
+    {
+        const int c = s->first + k * s->step;
+        const struct plumb_quad q = whole ? plumb_quad_wide(bits[k])
+                                          : plumb_quad_load(p + c, false, s->width - c);
         PLUMB_UNROLL for (int e = 0; e < 4; e++) v[4 * k + e] = q.v[e];
     }
 }

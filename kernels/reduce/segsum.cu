@@ -4,7 +4,7 @@
 #include <math.h>
 #include <plumb/reduce.h>
 
-#include "kernels/gpu.h"
+#include "kernels/gpu_sequence.h"
 
 enum {
     BLOCK = 256,
@@ -56,21 +56,21 @@ PLUMB_DEVICE void fill(const float *x, const struct segsum_range *r, int64_t bas
         return;
     }
     const int64_t head = (r->begin + SECTOR - 1) / SECTOR * SECTOR, tail = r->end / SECTOR * SECTOR;
+    plumb_vec<float> v[VECTORS] = {}; /* all loads before the first store, which would wait */
     PLUMB_UNROLL for (int k = 0; k < VECTORS; k++)
     {
-        const int i = (k * BLOCK + (int)threadIdx.x) * 4;
-        if (base + i >= head && base + i < tail) plumb_st16(to + i, plumb_ldcs16(x + base + i));
+        const int64_t i = base + (k * BLOCK + (int)threadIdx.x) * 4;
+        if (i >= head && i < tail) v[k] = plumb_ldcs16(x + i);
+    }
+    PLUMB_UNROLL for (int k = 0; k < VECTORS; k++)
+    {
+        const int64_t i = base + (k * BLOCK + (int)threadIdx.x) * 4;
+        if (i >= head && i < tail) plumb_st16(to + (i - base), v[k]);
     }
     if (threadIdx.x >= SECTOR) return;
     const int64_t e = base + threadIdx.x, f = tail + threadIdx.x;
     if (e >= r->begin && e < head && e < r->end) to[e - base] = x[e];
     if (f >= head && f >= base && f < base + CHUNK && f < r->end) to[f - base] = x[f];
-}
-
-PLUMB_DEVICE double warp_sum(double v)
-{
-    PLUMB_UNROLL for (int m = 16; m > 0; m /= 2) v += __shfl_xor_sync(0xffffffffu, v, m);
-    return v;
 }
 
 /* Walks the range; leaves the warps' shares of each run in `sums`. */
@@ -90,7 +90,7 @@ PLUMB_DEVICE void add_up(const float *x, const struct segsum_range *r, const int
             for (int64_t i = from + skip; i < to; i += BLOCK)
                 sum += (double)stage[i - base];
             if (end > base + CHUNK) break;
-            sum = warp_sum(sum);
+            sum = plumb_warp_sum(sum);
             if (threadIdx.x % 32 == 0) sums[run][threadIdx.x / 32] = sum;
             sum = 0;
             run++;
