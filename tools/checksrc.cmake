@@ -14,7 +14,7 @@ set(vague_name "(^|[_/.-])(utils?|common|misc)[_./-]")
 set(takers_of_memory "^(runtime/arena\\.c|(io|tools|bench)/)")
 # benchmarks may be programs of their own; a backend says itself why it aborts
 set(enders "^(runtime/(status\\.c|cuda/backend\\.cu)$|bench/)")
-set(code "\\.(c|h|cu|cpp)$")
+set(code "\\.(c|h|cu|cuh|cpp)$")
 set(tests "^tests/|_(test|fixture)\\.[ch]$")
 string(REPEAT "." ${column_max} columns)
 
@@ -111,7 +111,7 @@ endfunction()
 
 set(patterns "")
 foreach(folder include kernels runtime algos io tools tests bench cmake)
-    foreach(suffix c h cu cpp def cmake)
+    foreach(suffix c h cu cuh cpp def cmake)
         list(APPEND patterns ${ROOT}/${folder}/*.${suffix})
     endforeach()
 endforeach()

@@ -22,6 +22,8 @@ static inline const struct traffic_limit *traffic_limit_of(const char *name)
         { "logprob_fused", INFINITY, 98, 1.0, "logits of a chunk go through memory" },
         { "matmul", 1.05, 98, 1.01, "lanes of long loops are not always matched" },
         { "matmul_rows_f32", 1.05, 98, 1.01, "lanes of long loops are not always matched" },
+        { "attention_decode", INFINITY, 97, 1.05, "each head and tile reads its group's cache" },
+        { "attn_fwd", INFINITY, 97, 1.05, "each head and tile reads its group's cache" },
         { "embed_bwd", 1.05, 98, 2.0, "the sort of the ids: digits come as they come" },
     };
     for (size_t i = 0; i < sizeof exceptions / sizeof *exceptions; i++)
