@@ -1,4 +1,5 @@
-/* Cases of the embedding. dim: N rows, D width, V vocabulary, P positions. opt: scale. */
+/* Cases of the embedding. dim: N rows, D width, V vocabulary, P positions, y in the dtype of
+ * activations (else of the residual stream). opt: scale. */
 #include <plumb/embed.h>
 
 #include "kernels/op.h"
@@ -10,6 +11,7 @@ static const struct plumb_case cases[] = {
     { "runs over several batches, several pieces of a row", { 200, 1040, 3 }, { 1 } },
     { "several tiles, ids of two digits", { 9000, 8, 700, 64 }, { 1 } },
     { "ids of three digits", { 50, 1, 300000 }, { 1 } },
+    { "y as narrow as activations", { 300, 132, 40, 9, 1 }, { 1 } },
     { "one element", { 1, 1, 1 }, { 1 } },
     { "no rows", { 0, 16, 3 }, { 1 } },
     { "4k tokens of SmolLM2-135M", { 4096, 576, 49152 }, { 1 }, .bench = true },
@@ -34,19 +36,20 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
     plumb_case_in(m, &a->w, &a->dw, PLUMB_CASE_WEIGHT, "w", a->V * a->D, -1, 1);
     if (a->P > 0)
         plumb_case_in(m, &a->wpos, &a->dwpos, PLUMB_CASE_WEIGHT, "wpos", a->P * a->D, -1, 1);
-    plumb_case_out(m, &a->y, &a->dy, PLUMB_CASE_RESID, "y", a->N * a->D);
+    plumb_case_out(m, &a->y, &a->dy, c->dim[4] ? PLUMB_CASE_ACT : PLUMB_CASE_RESID, "y",
+                   a->N * a->D);
 }
 static size_t workspace(const struct plumb_device *d, const void *a)
 {
     return plumb_embed_bwd_workspace(d, a);
 }
 
-/* Forward reads the rows in use and writes y (f32); backward reads dy (f32) and adds to f32
- * rows. */
+/* Forward reads the rows in use and writes y; backward reads dy and adds to f32 rows. */
 static double bytes(const struct plumb_case *c, size_t elem, bool backward)
 {
     const double n = (double)(c->dim[0] * c->dim[1]), tables = c->dim[3] > 0 ? 2 : 1;
-    return backward ? n * (4 + 8 * tables) : n * ((double)elem * tables + 4);
+    const double y = c->dim[4] ? (double)elem : 4;
+    return backward ? n * (y + 8 * tables) : n * ((double)elem * tables + y);
 }
 
 static int fwd(const struct plumb_device *d, const void *a) { return plumb_embed_fwd(d, a); }
