@@ -32,33 +32,55 @@ PLUMB_DEVICE int slot(int r, int c, bool along_k, int edge)
     return along_k ? r * DEPTH + (c ^ (r >> 1 & 3)) * CHUNK : r * edge + (c ^ (r & 7)) * CHUNK;
 }
 
-/* A chunk to shared memory, zeros outside the matrix: asynchronously where it is whole and
- * aligned. */
-PLUMB_DEVICE void copy_chunk(uint16_t *to, const struct mma_side *s, int64_t row, int64_t col)
+/* What a thread moves of an operand at every step: every `down`-th chunk of a column of chunks. */
+struct mma_share {
+    const uint16_t *next; /* where its first chunk lies */
+    int64_t until;        /* the first k for which that one is not whole */
+    unsigned good;        /* bit i: chunk i is aligned, and inside the matrix but for k */
+};
+
+/* A chunk to shared memory that is not whole or not aligned: zeros outside the matrix. */
+PLUMB_DEVICE void copy_piece(uint16_t *to, const struct mma_side *s, int64_t row, int64_t col)
 {
     const int64_t left = row < s->rows ? s->cols - col : 0;
     const uint16_t *from = s->p + row * s->ld + col;
-    if (s->wide && (left >= CHUNK || left <= 0)) {
-        plumb_cp_async16(to, left > 0 ? from : s->p, left > 0);
-        return;
-    }
     plumb_vec<uint16_t> v;
     PLUMB_UNROLL for (int i = 0; i < CHUNK; i++) v.v[i] = i < left ? from[i] : (uint16_t)0;
     plumb_st16(to, v);
 }
 
-/* The tile of `edge` rows (columns) of C from e on, DEPTH elements of k from k on. */
-PLUMB_DEVICE void fill(uint16_t *tile, const struct mma_side *s, bool along_k, int edge, int64_t e,
-                       int64_t k, int threads)
+/* This thread's share of the tile of `edge` rows (columns) of C from e on. */
+PLUMB_DEVICE struct mma_share share_of(const struct mma_side *s, bool along_k, int edge, int64_t e,
+                                       int threads)
 {
     const int chunks = along_k ? DEPTH / CHUNK : edge / CHUNK, count = edge * DEPTH / CHUNK;
-    PLUMB_UNROLL for (int i = 0; i < count; i += threads)
+    const int r = (int)threadIdx.x / chunks, c = (int)threadIdx.x % chunks * CHUNK;
+    const int64_t row = (along_k ? e : 0) + r, col = (along_k ? 0 : e) + c;
+    struct mma_share mine = { s->p + row * s->ld + col,
+                              along_k ? s->cols - c - CHUNK + 1 : s->rows - r, 0 };
+    for (int i = 0; i * threads < count && s->wide; i++)
+        if (along_k ? row + i * (threads / chunks) < s->rows : col + CHUNK <= s->cols)
+            mine.good |= 1u << i;
+    return mine;
+}
+
+/* Its next DEPTH elements of k, from k on. */
+PLUMB_DEVICE void fill(uint16_t *tile, struct mma_share *mine, const struct mma_side *s,
+                       bool along_k, int edge, int64_t e, int64_t k, int threads)
+{
+    const int chunks = along_k ? DEPTH / CHUNK : edge / CHUNK, count = edge * DEPTH / CHUNK;
+    const int down = threads / chunks, c = (int)threadIdx.x % chunks;
+    PLUMB_UNROLL for (int i = 0; i * threads < count; i++)
     {
-        const int at = i + (int)threadIdx.x, r = at / chunks, c = at % chunks;
-        if (at >= count) break;
-        copy_chunk(tile + slot(r, c, along_k, edge), s, (along_k ? e : k) + r,
-                   (along_k ? k : e) + c * CHUNK);
+        const int r = (int)threadIdx.x / chunks + i * down;
+        if (i * threads + (int)threadIdx.x >= count) break;
+        uint16_t *to = tile + slot(r, c, along_k, edge);
+        if ((mine->good >> i & 1) && k + (along_k ? 0 : i * down) < mine->until)
+            plumb_cp_async16(to, mine->next + i * down * s->ld);
+        else
+            copy_piece(to, s, (along_k ? e : k) + r, (along_k ? k : e) + c * CHUNK);
     }
+    mine->next += along_k ? (int64_t)DEPTH : DEPTH * s->ld;
 }
 
 /* Fragment of A: rows m .. m+15 of the tile, elements k .. k+15. */
@@ -112,7 +134,7 @@ PLUMB_DEVICE void put(const struct matmul_job *j, const float (*sum)[mma_form<F>
 
 /* A block makes one tile of C; the next stages of A and B are under way while it multiplies. */
 template <int F>
-__global__ void __launch_bounds__(mma_form<F>::threads) matmul_mma(struct matmul_job j)
+__global__ void __launch_bounds__(mma_form<F>::threads, 2) matmul_mma(struct matmul_job j)
 {
     typedef struct mma_form<F> f;
     PLUMB_DYN_SHARED(uint16_t, shared);
@@ -127,6 +149,8 @@ __global__ void __launch_bounds__(mma_form<F>::threads) matmul_mma(struct matmul
     float sum[f::high][f::wide][4] = {};
     int64_t m, n;
     matmul_tile_at(&j, f::rows, f::cols, &m, &n);
+    struct mma_share of_a = share_of(&a, !ta, f::rows, m, f::threads);
+    struct mma_share of_b = share_of(&b, tb, f::cols, n, f::threads);
     for (int64_t s = 1 - f::stages; s < steps; s++) {
         const int64_t ahead = s + f::stages - 1; /* the stage that its last readers have left */
         if (s >= 0) {
@@ -135,8 +159,8 @@ __global__ void __launch_bounds__(mma_form<F>::threads) matmul_mma(struct matmul
         }
         if (ahead < steps) {
             uint16_t *to = shared + ahead % f::stages * f::stage;
-            fill(to, &a, !ta, f::rows, m, ahead * DEPTH, f::threads);
-            fill(to + f::rows * DEPTH, &b, tb, f::cols, n, ahead * DEPTH, f::threads);
+            fill(to, &of_a, &a, !ta, f::rows, m, ahead * DEPTH, f::threads);
+            fill(to + f::rows * DEPTH, &of_b, &b, tb, f::cols, n, ahead * DEPTH, f::threads);
         }
         plumb_cp_async_commit();
         if (s < 0) continue;
