@@ -90,6 +90,7 @@ struct plumb_sft_config {
 struct plumb_dpo_config {
     struct plumb_train_config train;
     double beta, label_smoothing;
+    double discopop_tau;
     struct plumb_strings loss_type;   /* names of pairwise.def, summed */
     struct plumb_floats loss_weights; /* as many as loss_type; none = 1 each */
     enum plumb_truncation truncation_mode;

@@ -146,6 +146,15 @@ static void add_metrics(const struct plumb_micro *m, const struct plumb_pass *p,
     plumb_tally_add(m->tally, "mean_token_accuracy", plumb_pass_accuracy(p, 0, 2));
 }
 
+/* TRL's sft term is the mean over the chosen tokens of the micro-batch. */
+static double chosen_tokens(const struct plumb_targets *g, int64_t pairs)
+{
+    double tokens = 0;
+    for (int64_t i = 0; i < pairs; i++)
+        tokens += g->offset[2 * i + 1] - g->offset[2 * i];
+    return tokens > 1 ? tokens / (double)pairs : 1 / (double)pairs;
+}
+
 static struct context loss_context(const struct plumb_task *t, const struct plumb_trainer *tr,
                                    const struct plumb_micro *m, const struct plumb_pass *p,
                                    const struct results *r, const struct plumb_pairwise_term *terms)
@@ -164,6 +173,8 @@ static struct context loss_context(const struct plumb_task *t, const struct plum
                   .beta = o->config->beta,
                   .label_smoothing = o->config->label_smoothing,
                   .divisor = m->divisor,
+                  .discopop_tau = o->config->discopop_tau,
+                  .chosen_tokens = chosen_tokens(&plumb_batch_host(p->batch)->targets, m->count),
                   .losses = r->losses,
                   .logps = r->logps,
                   .rewards = r->rewards,

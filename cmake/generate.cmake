@@ -10,10 +10,10 @@ file(CONFIGURE OUTPUT gen/ops.def CONTENT "${ops}#undef PLUMB_OP\n")
 file(GLOB defs CONFIGURE_DEPENDS include/plumb/*.def)
 foreach(def ${defs})
     get_filename_component(family ${def} NAME_WE)
-    file(STRINGS ${def} lines REGEX "^PLUMB_FORMULA")
+    file(STRINGS ${def} lines REGEX "^PLUMB_FORMULA[A-Z_]*\\(")
     set(includes "")
     foreach(line ${lines})
-        string(REGEX REPLACE "^PLUMB_FORMULA\\([0-9]+, [A-Z0-9_]+, ([a-z0-9_]+),.*"
+        string(REGEX REPLACE "^PLUMB_FORMULA[A-Z_]*\\([0-9]+, [A-Z0-9_]+, ([a-z0-9_]+),.*"
             "#include \"kernels/${family}/\\1.h\"\n" include_line "${line}")
         string(APPEND includes "${include_line}")
     endforeach()

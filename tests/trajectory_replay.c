@@ -208,6 +208,21 @@ out:
     return rc;
 }
 
+/* loss_type is one name or a list, loss_weights then a list or null. */
+static void read_losses(const cJSON *h, const char *types[8], double weights[8],
+                        struct plumb_dpo_config *c)
+{
+    const cJSON *type = cJSON_GetObjectItem(h, "loss_type");
+    const cJSON *weight = cJSON_GetObjectItem(h, "loss_weights");
+    const int count = cJSON_IsArray(type) ? cJSON_GetArraySize(type) : 1;
+    for (int i = 0; i < count && i < 8; i++)
+        types[i] = cJSON_GetStringValue(cJSON_IsArray(type) ? cJSON_GetArrayItem(type, i) : type);
+    for (int i = 0; i < cJSON_GetArraySize(weight) && i < 8; i++)
+        weights[i] = cJSON_GetNumberValue(cJSON_GetArrayItem(weight, i));
+    c->loss_type = (struct plumb_strings){ types, count };
+    c->loss_weights = (struct plumb_floats){ weights, cJSON_GetArraySize(weight) };
+}
+
 /* Picks the task by the file's algorithm and runs it. */
 static int run_algorithm(struct plumb_trajectory *g)
 {
@@ -220,12 +235,15 @@ static int run_algorithm(struct plumb_trajectory *g)
         return train(g, &task);
     }
     if (algorithm && !strcmp(algorithm, "dpo")) {
-        const char *const loss = cJSON_GetStringValue(cJSON_GetObjectItem(h, "loss_type"));
-        const struct plumb_dpo_config c = { .train = g->train,
+        const char *types[8];
+        double weights[8];
+        struct plumb_dpo_config c = { .train = g->train,
                                             .beta = plumb_trajectory_option(g, "beta", 0.1),
                                             .label_smoothing = plumb_trajectory_option(
                                                 g, "label_smoothing", 0),
-                                            .loss_type = { &loss, 1 } };
+                                            .discopop_tau = plumb_trajectory_option(
+                                                g, "discopop_tau", 0.05) };
+        read_losses(h, types, weights, &c);
         struct plumb_dpo_task_options o;
         struct plumb_task task;
         PLUMB_TRY(plumb_task_dpo(&c, &o, &task));

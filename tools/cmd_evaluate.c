@@ -24,7 +24,7 @@ struct plumb_evaluate {
     enum plumb_tristate completion_only_loss;
     enum plumb_truncation truncation_mode;
     /* of dpo */
-    double beta, label_smoothing;
+    double beta, label_smoothing, discopop_tau;
     struct plumb_strings loss_type;
     struct plumb_floats loss_weights;
     /* of reward */
@@ -33,6 +33,7 @@ struct plumb_evaluate {
 
 static const char *const losses[] = {
 #define PLUMB_FORMULA(ID, NAME, name, source) #name,
+#define PLUMB_FORMULA_FED(ID, NAME, name, source)
 #include <plumb/pairwise.def>
 #undef PLUMB_FORMULA
     NULL
@@ -66,6 +67,8 @@ static const struct plumb_option dpo_rows[] = {
     R_FLOATS(C, loss_weights, -1e6, 1e6, NULL, "", "one for each of loss_type; None = 1 each"),
     R_FLOAT(C, label_smoothing, PLUMB_OPT_BELOW_HI, 0, 0.5, "0", "share of pairs",
             "share of labels taken as swapped"),
+    R_FLOAT(C, discopop_tau, PLUMB_OPT_ABOVE_LO, 0, 1e3, "0.05", "",
+            "temperature of loss_type discopop"),
     R_END,
 };
 static const struct plumb_option reward_rows[] = {
@@ -146,6 +149,7 @@ static int make_task(struct evaluation *e)
         e->dpo = (struct plumb_dpo_config){ .train = c->train,
                                             .beta = c->beta,
                                             .label_smoothing = c->label_smoothing,
+                                            .discopop_tau = c->discopop_tau,
                                             .loss_type = c->loss_type,
                                             .loss_weights = c->loss_weights };
         w->use = PLUMB_USE_PREFERENCE;

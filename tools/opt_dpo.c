@@ -6,6 +6,7 @@
 
 static const char *const losses[] = {
 #define PLUMB_FORMULA(ID, NAME, name, source) #name,
+#define PLUMB_FORMULA_FED(ID, NAME, name, source)
 #include <plumb/pairwise.def>
 #undef PLUMB_FORMULA
     NULL
@@ -19,7 +20,9 @@ static const struct plumb_option rows[] = {
     R_FLOATS(C, loss_weights, -1e6, 1e6, NULL, "", "one for each of loss_type; None = 1 each"),
     R_FLOAT(C, label_smoothing, PLUMB_OPT_BELOW_HI, 0, 0.5, "0", "share of pairs",
             "share of labels taken as swapped; with sigmoid this is conservative DPO, which TRL "
-            "1.16 ignores; robust corrects for it"),
+            "1.16 ignores; robust corrects for it, exo_pair needs it"),
+    R_FLOAT(C, discopop_tau, PLUMB_OPT_ABOVE_LO, 0, 1e3, "0.05", "",
+            "temperature of loss_type discopop"),
     R_CHOICE(C, "truncation_mode", truncation_mode, "keep_start",
              "which end of a sequence over max_length stays", R_LIST(PLUMB_TRUNCATION_NAMES)),
     R_BOOL(C, precompute_ref_log_probs, "false",
@@ -34,7 +37,6 @@ static const struct plumb_option fixed[] = {
     R_ONLY(f_divergence_type, "other divergences are not built", "reverse_kl"),
     R_ANY(f_alpha_divergence_coef, "has no effect with reverse_kl"),
     R_ONLY(use_weighting, "WPO is not built", "false"),
-    R_ANY(discopop_tau, "has no effect without loss_type discopop"),
     R_ONLY(sync_ref_model, "a moving reference model is not built", "false"),
     R_ANY(ref_model_mixup_alpha, "has no effect without sync_ref_model"),
     R_ANY(ref_model_sync_steps, "has no effect without sync_ref_model"),

@@ -37,6 +37,17 @@ struct plumb_pairwise {
     struct plumb_tensor rewards; /* (2B) out, f32: beta * (logp - ref) */
     struct plumb_tensor dlogp;   /* (offset[2B]) out, f32: d loss / d logp per token; absent =
                                   * evaluation */
+    /* Read by the formulas that name them (kernels/pairwise/<name>.h); 0 and absent = 0, but for
+     * weight, whose absence is 1. */
+    double discopop_tau;         /* > 0 for discopop; TRL: 0.05 */
+    double gamma;                /* margin of all pairs */
+    double alpha, lambda;        /* strength of a transform, of a further term */
+    double shift;                /* reward of bco_pair's boundary: the caller's running mean */
+    double chosen_tokens;        /* > 0 for sft: chosen tokens / pairs, of all that one mean
+                                  * covers */
+    struct plumb_tensor margin;  /* (B) in, f32: of each pair */
+    struct plumb_tensor target;  /* (2B) in, f32: what each side aims at; rows 2i chosen */
+    struct plumb_tensor weight;  /* (B) in, f32: of each pair, times its loss and gradients */
 };
 /* Finite for all finite inputs (saturates). Deterministic. Fails: PLUMB_EINVAL naming the option
  * out of range. */

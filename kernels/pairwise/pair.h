@@ -10,8 +10,18 @@ struct plumb_pair {    /* plumb_real only */
     plumb_real delta;  /* uw - ul, subtracted before rounding */
     plumb_real nw, nl; /* completion lengths, tokens; an empty completion counts 1 */
     plumb_real beta, label_smoothing;
+    plumb_real margin; /* of this pair, in units of the loss's logit */
+    plumb_real tw, tl; /* what chosen and rejected aim at; each formula says in what sense */
+    plumb_real discopop_tau, gamma, alpha, lambda, shift, chosen_tokens;
 };
 
 struct plumb_pair_grad {
     plumb_real dw, dl; /* d loss / d lw and d ll, through the log-ratios as well */
 };
+
+/* -(1 - e) log s(z) - e log s(-z), and its derivative by z. */
+PLUMB_HD plumb_real plumb_pair_logistic(plumb_real z, plumb_real e, plumb_real *dz)
+{
+    *dz = e * plumb_sigmoid(z) - (1 - e) * plumb_sigmoid(-z);
+    return (1 - e) * plumb_softplus(-z) + e * plumb_softplus(z);
+}

@@ -20,6 +20,27 @@ enum { FORMULAS = sizeof formulas / sizeof *formulas };
 int plumb_pairwise_find(const char *name) { return plumb_formula_find(formulas, FORMULAS, name); }
 const char *plumb_pairwise_name(int id) { return plumb_formula_name(formulas, FORMULAS, id); }
 
+static bool needs_target(enum plumb_pairwise_loss loss)
+{
+    return loss == PLUMB_PAIR_SPPO || loss == PLUMB_PAIR_IPO_SOFT ||
+           loss == PLUMB_PAIR_SOFT_LABEL || loss == PLUMB_PAIR_SIGMOID_SCALED ||
+           loss == PLUMB_PAIR_XPO;
+}
+
+static struct plumb_pair equal_policies(const struct plumb_pairwise *a)
+{
+    return (struct plumb_pair){ .nw = 1,
+                                .nl = 1,
+                                .beta = a->beta,
+                                .label_smoothing = a->label_smoothing,
+                                .discopop_tau = a->discopop_tau,
+                                .gamma = a->gamma,
+                                .alpha = a->alpha,
+                                .lambda = a->lambda,
+                                .shift = a->shift,
+                                .chosen_tokens = a->chosen_tokens };
+}
+
 /* A formula that has no finite value even at equal policies is undefined for these options. */
 static int check_term(const struct plumb_device *dev, const struct plumb_pairwise *a, int64_t k)
 {
@@ -30,20 +51,24 @@ static int check_term(const struct plumb_device *dev, const struct plumb_pairwis
     if (!isfinite(a->terms[k].weight))
         return plumb_fail(PLUMB_EINVAL, "pairwise: weight of loss \"%s\" is %g", name,
                           a->terms[k].weight);
-    const bool f32 = dev->kind != PLUMB_DEV_REF;
-    const struct plumb_pair p = {
-        .nw = 1,
-        .nl = 1,
-        .beta = f32 ? (double)(float)a->beta : a->beta,
-        .label_smoothing = f32 ? (double)(float)a->label_smoothing : a->label_smoothing,
-    };
+    if (needs_target(a->terms[k].loss) && !a->target.data)
+        return plumb_fail(PLUMB_EINVAL, "pairwise: target is missing, which loss \"%s\" reads",
+                          name);
+    struct plumb_pair p = equal_policies(a);
+    if (dev->kind != PLUMB_DEV_REF) {
+        p.beta = (double)(float)p.beta;
+        p.label_smoothing = (double)(float)p.label_smoothing;
+        p.discopop_tau = (double)(float)p.discopop_tau;
+        p.chosen_tokens = (double)(float)p.chosen_tokens;
+    }
     struct plumb_pair_grad g = { 0 };
     if (isfinite(plumb_pair_eval((int)a->terms[k].loss, &p, &g)) && isfinite(g.dw) &&
         isfinite(g.dl))
         return PLUMB_OK;
     return plumb_fail(PLUMB_EINVAL,
-                      "pairwise: loss \"%s\" is undefined for beta=%g, label_smoothing=%g", name,
-                      a->beta, a->label_smoothing);
+                      "pairwise: loss \"%s\" is undefined for beta=%g, label_smoothing=%g, "
+                      "discopop_tau=%g, chosen_tokens=%g",
+                      name, a->beta, a->label_smoothing, a->discopop_tau, a->chosen_tokens);
 }
 
 static int check_tensors(const struct plumb_device *dev, const struct plumb_pairwise *a)
@@ -54,10 +79,30 @@ static int check_tensors(const struct plumb_device *dev, const struct plumb_pair
     PLUMB_TRY(plumb_check_optional(op, dev, "ref_sum", &a->ref_sum, PLUMB_MASK_F32));
     if (a->ref_logp.data && a->ref_sum.data)
         return plumb_fail(PLUMB_EINVAL, "pairwise: ref_logp and ref_sum are both given");
+    PLUMB_TRY(plumb_check_optional(op, dev, "margin", &a->margin, PLUMB_MASK_F32));
+    PLUMB_TRY(plumb_check_optional(op, dev, "target", &a->target, PLUMB_MASK_F32));
+    PLUMB_TRY(plumb_check_optional(op, dev, "weight", &a->weight, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_tensor(op, dev, "losses", &a->losses, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_tensor(op, dev, "logps", &a->logps, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_tensor(op, dev, "rewards", &a->rewards, PLUMB_MASK_F32));
     return plumb_check_optional(op, dev, "dlogp", &a->dlogp, PLUMB_MASK_F32);
+}
+
+static int check_options(const struct plumb_pairwise *a)
+{
+    const char *const name[] = { "discopop_tau", "gamma", "alpha",
+                                 "lambda",       "shift", "chosen_tokens" };
+    const double value[] = { a->discopop_tau, a->gamma, a->alpha,
+                             a->lambda,       a->shift, a->chosen_tokens };
+    for (int i = 0; i < 6; i++)
+        if (!isfinite(value[i]))
+            return plumb_fail(PLUMB_EINVAL, "pairwise: %s=%g", name[i], value[i]);
+    if (a->discopop_tau < 0 || a->chosen_tokens < 0)
+        return plumb_fail(PLUMB_EINVAL,
+                          "pairwise: discopop_tau=%g, chosen_tokens=%g, none is "
+                          "below 0",
+                          a->discopop_tau, a->chosen_tokens);
+    return PLUMB_OK;
 }
 
 static int check(const struct plumb_device *dev, const struct plumb_pairwise *a)
@@ -68,6 +113,7 @@ static int check(const struct plumb_device *dev, const struct plumb_pairwise *a)
     PLUMB_TRY(check_tensors(dev, a));
     PLUMB_TRY(plumb_check_positive("pairwise", "beta", a->beta));
     PLUMB_TRY(plumb_check_positive("pairwise", "divisor", a->divisor));
+    PLUMB_TRY(check_options(a));
     if (!(a->label_smoothing >= 0 && a->label_smoothing <= 0.5))
         return plumb_fail(PLUMB_EINVAL, "pairwise: label_smoothing=%g, must be in [0, 0.5]",
                           a->label_smoothing);

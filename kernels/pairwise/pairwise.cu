@@ -16,12 +16,13 @@ __global__ void __launch_bounds__(PLUMB_RUNS_BLOCK)
     pairwise_loss(const __grid_constant__ struct pairwise_job j)
 {
     __shared__ struct plumb_runs s;
+    __shared__ struct plumb_pair pair[PAIRS];
     plumb_runs_sum(&s, &j.in);
     const int t = (int)threadIdx.x;
     const int64_t i = plumb_runs_first() / 2 + t;
     if (t < PAIRS && 2 * i < j.in.R) {
-        const struct plumb_pair_result r = plumb_pair_shell(&j.options, &s.q[2 * t],
-                                                            &s.q[2 * t + 1]);
+        const struct plumb_pair_result r = plumb_pair_shell(&j.options, i, &s.q[2 * t],
+                                                            &s.q[2 * t + 1], &pair[t]);
         j.losses[i] = r.loss;
         s.up[2 * t] = r.upw, s.up[2 * t + 1] = r.upl;
     }

@@ -8,7 +8,8 @@ static void one_pair(const struct plumb_pairwise *a, const struct plumb_pair_opt
     const struct plumb_sequences s = { a->offset, a->logp.data, a->ref_logp.data, a->ref_sum.data };
     const struct plumb_sequence w = plumb_sequence_f32(&s, 2 * i);
     const struct plumb_sequence l = plumb_sequence_f32(&s, 2 * i + 1);
-    const struct plumb_pair_result r = plumb_pair_shell(o, &w, &l);
+    struct plumb_pair p;
+    const struct plumb_pair_result r = plumb_pair_shell(o, i, &w, &l, &p);
     float *logps = a->logps.data, *rewards = a->rewards.data, *dlogp = a->dlogp.data;
     ((float *)a->losses.data)[i] = r.loss;
     logps[2 * i] = plumb_saturate(w.logp), logps[2 * i + 1] = plumb_saturate(l.logp);

@@ -1,12 +1,13 @@
 /* Cases of the pairwise losses: one of each formula, then mixtures and other ways to give the
  * reference. dim: B pairs, bits of the formulas' ids, longest completion, reference (0 per token,
- * 1 per sequence, 2 none). opt: beta, label_smoothing. */
+ * 1 per sequence, 2 none), 1 = with margin, target and weight. opt: beta, label_smoothing. */
 #include <plumb/pairwise.h>
 
 #include "kernels/op.h"
 
 static const struct plumb_case cases[] = {
-#define PLUMB_FORMULA(ID, NAME, name, text) { #name, { 7, INT64_C(1) << ID, 12 }, { 0.1, 0.1 } },
+#define PLUMB_FORMULA(ID, NAME, name, text) \
+    { #name, { 7, INT64_C(1) << ID, 12, 0, 1 }, { 0.1, 0.1 } },
 #include <plumb/pairwise.def>
 #undef PLUMB_FORMULA
     { "no smoothing", { 5, 1 << PLUMB_PAIR_SIGMOID, 40 }, { 0.5 } },
@@ -26,7 +27,13 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
                                   .B = c->dim[0],
                                   .beta = c->opt[0],
                                   .label_smoothing = c->opt[1],
-                                  .divisor = 3.5 };
+                                  .divisor = 3.5,
+                                  .discopop_tau = 0.4,
+                                  .gamma = 0.3,
+                                  .alpha = 0.2,
+                                  .lambda = 1.5,
+                                  .shift = -0.25,
+                                  .chosen_tokens = 6.5 };
     struct plumb_pairwise_term *terms = plumb_case_bytes(m, 8 * sizeof *terms);
     for (int id = 0; id < 63; id++)
         if (c->dim[1] >> id & 1)
@@ -42,6 +49,11 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
     if (c->dim[3] == 0) plumb_case_in(m, &a->ref_logp, NULL, PLUMB_CASE_STAT, "ref_logp", M, -4, 0);
     if (c->dim[3] == 1)
         plumb_case_in(m, &a->ref_sum, NULL, PLUMB_CASE_STAT, "ref_sum", 2 * a->B, -30, -10);
+    if (c->dim[4]) {
+        plumb_case_in(m, &a->margin, NULL, PLUMB_CASE_STAT, "margin", a->B, -1, 1);
+        plumb_case_in(m, &a->target, NULL, PLUMB_CASE_STAT, "target", 2 * a->B, 0, 1);
+        plumb_case_in(m, &a->weight, NULL, PLUMB_CASE_STAT, "weight", a->B, 0.5, 2);
+    }
     plumb_case_out(m, &a->losses, NULL, PLUMB_CASE_STAT, "losses", a->B);
     plumb_case_out(m, &a->logps, NULL, PLUMB_CASE_STAT, "logps", 2 * a->B);
     plumb_case_out(m, &a->rewards, NULL, PLUMB_CASE_STAT, "rewards", 2 * a->B);
