@@ -138,6 +138,21 @@ static void fill_targets(struct plumb_golden *g, const cJSON *c, const struct me
     b->target = w || gap || own || high || pair ? target : NULL;
 }
 
+/* WPO's weight: how likely both sides are, beside what the policy would sample. */
+static void fill_weights(struct plumb_golden *g, const cJSON *c, struct batch *b, double *weight)
+{
+    int64_t n;
+    const double *w = plumb_golden_input(g, c, "policy_chosen_log_sum_sq_probs", &n);
+    const double *l = plumb_golden_input(g, c, "policy_rejected_log_sum_sq_probs", &n);
+    if (!w || !l) return;
+    for (int64_t i = 0; i < b->B; i++) {
+        const int32_t *o = b->offset + 2 * i;
+        weight[i] = exp((b->logp[o[0]] - w[i]) / (o[1] - o[0]) +
+                        (b->logp[o[1]] - l[i]) / (o[2] - o[1]));
+    }
+    b->weight = weight;
+}
+
 static struct plumb_pairwise arguments(const cJSON *c, const struct member *m,
                                        const struct batch *b)
 {
@@ -162,12 +177,13 @@ static void check_member(const struct member *m)
     memcpy(path + 9, m->file, strlen(m->file) + 1);
     if (!plumb_golden_open(&g, path)) return;
     struct batch *b = malloc(sizeof *b);
-    double target[2 * MAX_PAIRS] = { 0 };
+    double target[2 * MAX_PAIRS] = { 0 }, weight[MAX_PAIRS];
     for (int i = 0; i < g.count; i++) {
         const cJSON *c = plumb_golden_case(&g, i);
         struct plumb_pairwise_term terms[8];
         pack(&g, c, b);
         fill_targets(&g, c, m, b, target);
+        fill_weights(&g, c, b, weight);
         struct plumb_pairwise a = arguments(c, m, b);
         a.terms = terms, a.term_count = terms_of(c, m, terms);
         const bool rows = a.term_count == 1 || terms[1].weight == 0;
@@ -209,6 +225,7 @@ static const struct member members[] = {
     { "r_dpo", "r_dpo" },
     { "dpo_margin", "sigmoid_margin" },
     { "dpo_weighted", NULL },
+    { "wpo", NULL },
     { "dno_soft", "soft_label", .beta = "eta" },
     { "rpo", "sigmoid", .term = "nll_norm", .weight = "eta" },
     { "cpo_sigmoid", NULL, .term = "sft", .weight = "cpo_alpha" },
