@@ -50,7 +50,6 @@
 /* ---- executor (sim_exec.cpp) --------------------------------------------------------------- */
 namespace plumb_sim
 {
-struct Block;
 struct Warp;
 struct Copy { /* a pending cp.async */
     void *dst;
@@ -64,7 +63,6 @@ struct Thread { /* one CUDA thread = one fiber */
     dim3 bdim, gdim;
     unsigned lin, lane; /* linear id in the block, lane in the warp */
     Warp *warp;
-    Block *blk;
     void *sp; /* saved stack pointer */
     char *stack;
     int state;

@@ -87,7 +87,7 @@ static void make_thread(Block &b, unsigned i, uint3 bid, dim3 bd, dim3 g)
     Thread &t = b.th[i];
     t.tid = { i % bd.x, i / bd.x % bd.y, i / bd.x / bd.y };
     t.bid = bid, t.bdim = bd, t.gdim = g;
-    t.lin = i, t.lane = i & 31, t.warp = &b.warps[i / 32], t.blk = &b;
+    t.lin = i, t.lane = i & 31, t.warp = &b.warps[i / 32];
     t.bepoch = &b.epoch, t.state = READY, t.wclk = 1;
     t.copy_head = t.copy_tail = nullptr, t.copy_groups = 0;
     t.warp->alive |= 1u << t.lane, t.warp->th[t.lane] = &t;
