@@ -24,12 +24,13 @@ struct plumb_logprob {
     struct plumb_tensor w;         /* (V,H) in, dtype of x */
     struct plumb_tensor bias;      /* (V) in, f32 or dtype of w; absent = none */
     const int32_t *row;            /* (M) in [0,N), any order; equal rows share their logits when
-                                    * adjacent */
+                                    * adjacent (on cuda each pair has its own) */
     const int32_t *target;         /* (M) in [0,valid_vocab), or -1 = skip: outputs 0, gradients
                                     * unused */
     double logit_scale, softcap, temperature; /* 1, 0 = none, 1 */
     bool batch_invariant;          /* outputs of a pair have the same bits whatever else is asked
-                                    * for; the cpu and ref always give them so */
+                                    * for; the cpu and ref always give them so, cuda without this
+                                    * as far as one algorithm of its library does */
     struct plumb_tensor logp;      /* (M) out, f32 nats, <= 0; required */
     struct plumb_tensor lse;       /* (M) out, f32: log sum exp z; absent = not wanted (so below) */
     struct plumb_tensor entropy;   /* (M) out, f32 nats >= 0 */
@@ -53,7 +54,8 @@ struct plumb_logprob {
 
 /* A row of NaN logits, or of nothing but -inf, gives NaN outputs and argmax -1, never a crash. Cost
  * 2NHV flops forward.
- * Fails: PLUMB_EINVAL naming the first row or target out of range. */
+ * Fails: PLUMB_EINVAL naming the first row or target out of range; on cuda, where nobody can look,
+ * such a pair has NaN outputs and no gradient. */
 int plumb_logprob_fwd(const struct plumb_device *dev, const struct plumb_logprob *a);
 /* Recomputes the logits: 2 + 4 NHV flops, 4 + 4 where it has to find lse or (with dentropy) entropy
  * itself: reads them as forward left them when both are given. */

@@ -1,4 +1,5 @@
-/* C = op(A) op(B) (+ bias) (+ C). The one general matrix product; oneDNN on the CPU. */
+/* C = op(A) op(B) (+ bias) (+ C). The one general matrix product; oneDNN on the CPU; on CUDA
+ * cuBLASLt, and tile kernels of our own where batch_invariant asks for more than it promises. */
 #pragma once
 #include <plumb/base.h>
 PLUMB_BEGIN_C
@@ -17,9 +18,9 @@ struct plumb_matmul {
     bool batch_invariant;       /* a row of C has the same bits for every M and every place in A */
 };
 
-/* Sums are f32 (f64 on ref). Deterministic for a given thread count, instruction set and
- * library. Cost 2MNK flops. Fails: PLUMB_EINVAL (sizes, strides, dtypes), PLUMB_EIO when the
- * library refuses. */
+/* Sums are f32 (f64 on ref); on CUDA a bias is rounded to C's dtype first, unless batch_invariant.
+ * Deterministic for a given thread count, instruction set and library. Cost 2MNK flops. Fails:
+ * PLUMB_EINVAL (sizes, strides, dtypes), PLUMB_EIO when the library refuses. */
 int plumb_matmul(const struct plumb_device *dev, const struct plumb_matmul *a);
 /* The oracle: all tensors f64; every intermediate is rounded to `round` (PLUMB_F64 = exact
  * arithmetic's stand-in). */

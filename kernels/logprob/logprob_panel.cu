@@ -28,17 +28,14 @@ template <class T> __global__ void logprob_gather_rows(struct logprob_panel_job 
 {
     const int64_t i = blockIdx.x, step = j.wide ? (int)plumb_vec<T>::n : 1;
     const int32_t goal = goal_of(&j.p, i);
-    const bool alive = goal >= 0;
-    const T *from = (const T *)j.x + (alive ? j.p.row[i] : 0) * j.H;
+    const T *from = (const T *)j.x + (goal >= 0 ? j.p.row[i] : 0) * j.H;
     T *to = (T *)j.panel + i * j.width;
     if (threadIdx.x == 0) j.p.goal[i] = goal;
     for (int64_t h = threadIdx.x * step; h < j.H; h += blockDim.x * step) {
         plumb_vec<T> v;
-        if (alive && j.wide) {
-            v = plumb_ldg16(from + h);
-        } else
-            PLUMB_UNROLL for (int k = 0; k < plumb_vec<T>::n; k++)
-                plumb_narrow(&v.v[k], alive && k < step ? plumb_wide(from[h + k]) : 0.0f);
+        PLUMB_UNROLL for (int k = 0; k < plumb_vec<T>::n; k++) plumb_narrow(&v.v[k], 0.0f);
+        if (goal >= 0 && j.wide) v = plumb_ldg16(from + h);
+        if (goal >= 0 && !j.wide) v.v[0] = from[h];
         if (j.wide)
             plumb_st16(to + h, v);
         else
@@ -85,7 +82,10 @@ __global__ void __launch_bounds__(BLOCK) logprob_scatter_rows(struct logprob_pan
                 logprob_get4(old, from);
             else
                 old[0] = from[0];
-            PLUMB_UNROLL for (int n = 0; n < QUAD; n++) if (n < step) sum[n] += old[n];
+            PLUMB_UNROLL for (int n = 0; n < QUAD; n++)
+            {
+                if (n < step) sum[n] += old[n];
+            }
         }
         if (!j.wide) {
             plumb_narrow(to + h, plumb_wide(to[h]) + sum[0]);

@@ -56,8 +56,10 @@ PLUMB_DEVICE void read_z(float z[HELD], const float *u, int width, const struct 
             const plumb_vec<float> v = plumb_ld16(u + c);
             PLUMB_UNROLL for (int i = 0; i < WIDTH; i++) z[q * WIDTH + i] = shaped(f, v.v[i]);
         } else {
-            PLUMB_UNROLL for (int i = 0; i < WIDTH; i++) if (c + i < width)
-                z[q * WIDTH + i] = shaped(f, u[c + i]);
+            PLUMB_UNROLL for (int i = 0; i < WIDTH; i++)
+            {
+                if (c + i < width) z[q * WIDTH + i] = shaped(f, u[c + i]);
+            }
         }
     }
 }
@@ -273,6 +275,19 @@ PLUMB_DEVICE float gradient(const struct logprob_shape *f, const struct logprob_
     return (v == t->goal ? g + t->dlogp : g) * slope_at(f, z);
 }
 
+/* Four elements, or the `left` that there are of them. */
+template <class T> PLUMB_DEVICE void store_part(T *to, const float g[WIDTH], int left)
+{
+    if (left >= WIDTH) {
+        logprob_put4(to, g);
+        return;
+    }
+    PLUMB_UNROLL for (int n = 0; n < WIDTH; n++)
+    {
+        if (n < left) plumb_narrow(to + n, g[n]);
+    }
+}
+
 /* In place: a bf16 gradient takes the first half of the row of logits. What a slab's gradient
  * overwrites are its own logits, which all threads have read by then, and those of slabs before. */
 template <class T>
@@ -294,13 +309,12 @@ __global__ void __launch_bounds__(MOST_THREADS)
         {
             const int c = column_of(q);
             float g[WIDTH] = {};
-            PLUMB_UNROLL for (int n = 0; n < WIDTH; n++) if (alive && c + n < width)
-                g[n] = gradient(&j.f, &t, z[q * WIDTH + n], from + c + n);
-            if (c + WIDTH <= width)
-                logprob_put4(dz + at + c, g);
-            else
-                PLUMB_UNROLL for (int n = 0; n < WIDTH; n++) if (c + n < width)
-                    plumb_narrow(dz + at + c + n, g[n]);
+            PLUMB_UNROLL for (int n = 0; n < WIDTH; n++)
+            {
+                if (alive && c + n < width)
+                    g[n] = gradient(&j.f, &t, z[q * WIDTH + n], from + c + n);
+            }
+            store_part(dz + at + c, g, width - c);
         }
     }
 }

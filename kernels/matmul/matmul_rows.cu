@@ -35,9 +35,13 @@ PLUMB_DEVICE void read_quad(float out[4], const struct fma_side *s, int64_t row,
 PLUMB_DEVICE void fetch(float q[QUADS][4], const struct fma_side *s, int64_t k)
 {
     const int t = (int)threadIdx.x;
-    PLUMB_UNROLL for (int i = 0; i < QUADS; i++) if (s->along_k)
-        read_quad(q[i], s, s->from + t / 2, k + 4 * (t % 2 + 2 * i), s->end, s->K);
-    else read_quad(q[i], s, k + t / 32 + 8 * i, s->from + 4 * (t % 32), s->K, s->end);
+    PLUMB_UNROLL for (int i = 0; i < QUADS; i++)
+    {
+        if (s->along_k)
+            read_quad(q[i], s, s->from + t / 2, k + 4 * (t % 2 + 2 * i), s->end, s->K);
+        else
+            read_quad(q[i], s, k + t / 32 + 8 * i, s->from + 4 * (t % 32), s->K, s->end);
+    }
 }
 
 /* From registers to tile[k][row or column of C]. */
