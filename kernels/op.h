@@ -83,6 +83,9 @@ struct plumb_op {
     double (*bytes)(const struct plumb_case *c, size_t elem, bool backward);
     double (*flops)(const struct plumb_case *c, bool backward);
     bool f32_only; /* no bf16 profile (losses, reductions, optimizer) */
+    /* Weight gradients come from products of the library, which may split a long sum among its
+     * threads: their bits hold for one number of threads (plumb/matmul.h). */
+    bool products_of_threads;
 };
 
 /* Native code is compiled once per instruction set: a file <op>_cpu.c names its functions

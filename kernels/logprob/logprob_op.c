@@ -136,7 +136,8 @@ const struct plumb_op plumb_op_logprob[] = {
       .workspace = workspace,
       .work_offset = offsetof(struct plumb_logprob, work),
       .bytes = bytes,
-      .flops = flops },
+      .flops = flops,
+      .products_of_threads = true },
     { .name = "logprob_fused",
       .cases = cases,
       .case_count = sizeof cases / sizeof *cases,
@@ -147,6 +148,7 @@ const struct plumb_op plumb_op_logprob[] = {
       .workspace = workspace,
       .work_offset = offsetof(struct plumb_logprob, work),
       .bytes = bytes_fused,
-      .flops = flops_fused },
+      .flops = flops_fused,
+      .products_of_threads = true },
     { 0 },
 };
