@@ -71,7 +71,9 @@ static int open_backend(const char *backend, int index, struct plumb_device *out
     const struct plumb_backend *b;
     int devices = 0;
     PLUMB_TRY(plumb_backend_open(backend, &b));
-    PLUMB_TRY(b->count(&devices));
+    const int rc = b->count(&devices);
+    if (rc)
+        return plumb_fail_while(rc, "device %s cannot be used (--device cpu needs none)", backend);
     if (index >= devices)
         return plumb_fail(PLUMB_ENOTSUP, "device %s:%d: there %s %d", backend, index,
                           devices == 1 ? "is" : "are", devices);
