@@ -2,10 +2,14 @@
 #pragma once
 #include "kernels/attention/attention_rows.cuh"
 
-/* Rows of a block of either kernel: of queries times heads of a group, of keys. */
-static inline int attn_bwd_rows(const struct attn_job *j, bool f32)
+/* Rows of a block: of queries times heads of a group for dq, of keys for dk and dv. */
+static inline int attn_query_step(const struct attn_job *j, bool f32)
 {
     return f32 ? j->K <= 128 ? 64 : 32 : j->K <= 64 ? 128 : 64;
+}
+static inline int attn_key_step(const struct attn_job *j, bool f32)
+{
+    return f32 && j->K > 128 ? 32 : 64;
 }
 
 /* dq, and delta for the second; then dk and dv. */

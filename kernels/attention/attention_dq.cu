@@ -3,27 +3,6 @@
  * scores computed again from lse. */
 #include "kernels/attention/attention_bwd.cuh"
 
-template <int V> struct attn_dq_shared {
-    typename attn_shape<V>::T *q, *d_o, *k, *v; /* from k on lies o before the first tile */
-    struct attn_place *query, *key;             /* key: of the tile and of the next, by turns */
-};
-
-template <int V> PLUMB_DEVICE struct attn_dq_shared<V> attn_dq_shared_at(void *base)
-{
-    typedef attn_shape<V> S;
-    typename S::T *const q = (typename S::T *)base, *const d_o = q + S::ROWS * S::D;
-    typename S::T *const k = d_o + S::ROWS * S::D, *const v = k + S::TILE * S::D;
-    struct attn_place *const query = (struct attn_place *)(void *)(k + S::PAIR * S::D);
-    return { q, d_o, k, v, query, query + S::ROWS };
-}
-
-template <int V> static size_t attn_dq_bytes()
-{
-    typedef attn_shape<V> S;
-    return (2 * S::ROWS + S::PAIR) * S::D * sizeof(typename S::T) +
-           (S::ROWS + 2 * S::TILE) * sizeof(struct attn_place);
-}
-
 /* Products of 16 rows with themselves, those on the diagonal, in the order of attn_score: where a
  * row sees one key, dp - delta is exactly 0. Lane 4g+t gets those of rows g and g + 8. */
 PLUMB_DEVICE void attn_fold_diagonal(const float (*c)[4], float delta[2])
@@ -68,21 +47,21 @@ template <int V> struct attn_dq_rows {
     float lse[attn_shape<V>::MT][2], delta[attn_shape<V>::MT][2];
 };
 
-/* Reads o where k and v will lie. */
+/* Reads o where the first tiles will lie. */
 template <int V>
-PLUMB_DEVICE void attn_dq_begin(struct attn_dq_rows<V> *r, const struct attn_dq_shared<V> *m,
+PLUMB_DEVICE void attn_dq_begin(struct attn_dq_rows<V> *r, const struct attn_shared<V> *m,
                                 const struct attn_job *j)
 {
     typedef attn_shape<V> S;
     const int row0 = threadIdx.x / 32 * 16 * S::MT, g = threadIdx.x % 32 / 4;
     PLUMB_UNROLL for (int t = 0; t < S::MT; t++) {
-        const int at = (row0 + 16 * t) * S::D;
-        attn_diagonal<V>(m->d_o + at, m->k + at, r->delta[t]);
+        const int first = (row0 + 16 * t) * S::D;
+        attn_diagonal<V>(m->own + S::ROWS * S::D + first, m->tile + first, r->delta[t]);
         PLUMB_UNROLL for (int i = 0; i < 2; i++) {
-            const struct attn_place p = m->query[row0 + 16 * t + g + 8 * i];
+            const uint64_t at = m->own_place[row0 + 16 * t + g + 8 * i];
             r->lse[t][i] = INFINITY; /* a row that does not exist has no weights */
-            if (p.row < 0) continue;
-            const int64_t row = (int64_t)p.row * j->Hq + p.head;
+            if (attn_row_of(at) < 0) continue;
+            const int64_t row = attn_offset(at, j->Hq, 1);
             r->lse[t][i] = j->lse[row] * j->lse_in;
             if (threadIdx.x % 4 == 0) j->t.delta[row] = r->delta[t][i];
         }
@@ -98,74 +77,66 @@ PLUMB_DEVICE void attn_dq_slopes(const struct attn_dq_rows<V> *r, const struct a
 {
     typedef attn_shape<V> S;
     const bool all = attn_sees_all<V>(see, pos, j->window);
+    const int32_t first = pos + (int32_t)threadIdx.x % 4 * 2;
     attn_cap<V>(s, j);
     PLUMB_UNROLL for (int m = 0; m < S::MT; m++)
         PLUMB_UNROLL for (int n = 0; n < S::NB; n++)
             PLUMB_UNROLL for (int e = 0; e < 4; e++) {
                 float p = attn_weight<V>(s[m][n][e], j->factor, r->lse[m][e / 2]);
-                if (!all && !attn_sees<V>(see, m, n, e, pos, j->window)) p = 0;
+                const int32_t at = first + 8 * n + e % 2;
+                if (!all && !attn_sees(see->last[m][e / 2], at, j->window)) p = 0;
                 dp[m][n][e] = attn_slope(j, s[m][n][e], p, dp[m][n][e], r->delta[m][e / 2]);
             }
 }
 
 template <int V>
 PLUMB_DEVICE void attn_dq_walk(const struct attn_block *b, const struct attn_dq_rows<V> *r,
-                               const struct attn_dq_shared<V> *m, const struct attn_job *j)
+                               const struct attn_shared<V> *m, const struct attn_job *j)
 {
     typedef attn_shape<V> S;
-    const int row0 = threadIdx.x / 32 * 16 * S::MT;
+    typename S::T *const q = m->own + threadIdx.x / 32 * 16 * S::MT * S::D;
     const struct attn_sight<V> see = attn_sight_of<V>(b, j);
     float dq[S::MT][S::OB][4], s[S::MT][S::NB][4], dp[S::MT][S::NB][4], factor[S::MT][2];
     attn_clear<V>(dq);
-    int now = 0;
-    for (int32_t pos = b->begin; pos < b->end; pos += S::TILE, now = S::TILE - now) {
-        const bool more = pos + S::TILE < b->end, sees = attn_sees_any<V>(&see, pos, j->window);
-        struct attn_place *const next = m->key + S::TILE - now;
-        plumb_cp_async_wait<0>();
-        __syncthreads();
-        if (more) attn_place_keys<V>(next, j, b->s, b->hk, pos + S::TILE, b->end);
-        if (sees) {
-            attn_score<V>(s, m->q + row0 * S::D, m->k);
-            attn_score<V>(dp, m->d_o + row0 * S::D, m->v);
-            attn_dq_slopes<V>(r, &see, s, dp, pos, j);
-        }
-        __syncthreads();
-        if (more) attn_load<V>(m->v, next, S::TILE, j->v, j->ldv, j);
-        if (sees) attn_add<V>(dq, dp, m->k, 0);
-        __syncthreads();
-        if (more) attn_load<V>(m->k, next, S::TILE, j->k, j->ldk, j);
-        plumb_cp_async_commit();
+    for (int32_t pos = b->begin, i = 0; pos < b->end; pos += S::TILE, i++) {
+        attn_await_pair();
+        if (pos + S::TILE < b->end) attn_load_pair<V>(m, i + 1, j->k, j->ldk, j->v, j->ldv, j);
+        attn_place_keys<V>(m, i + 2, b, j);
+        if (!attn_sees_any<V>(&see, pos, j->window)) continue;
+        const typename S::T *const k = attn_tile<V>(m, i);
+        attn_score<V>(s, q, k);
+        attn_score<V>(dp, q + S::ROWS * S::D, k + S::TILE * S::D);
+        attn_dq_slopes<V>(r, &see, s, dp, pos, j);
+        attn_add<V>(dq, dp, k, 0);
     }
     if (see.idle) return;
     PLUMB_UNROLL for (int i = 0; i < 2 * S::MT; i++)
         factor[i / 2][i % 2] = j->scale;
-    attn_stage<V>(m->q + row0 * S::D, 0, dq, factor);
-    attn_store<V>(m->q + row0 * S::D, m->query + row0, 0, j->dq, j->ldq, j);
+    attn_stage<V>(q, 0, dq, factor);
+    attn_store<V>(q, m->own_place + threadIdx.x / 32 * 16 * S::MT, 0, j->dq, j->ldq, j);
 }
 
 template <int V> __global__ void __launch_bounds__(attn_shape<V>::THREADS, 1)
 attn_dq(const __grid_constant__ struct attn_job j)
 {
     typedef attn_shape<V> S;
+    static_assert((int)S::ROWS <= 4 * (int)S::TILE, "o does not fit where the first tiles lie");
     PLUMB_DYN_SHARED(unsigned char, base);
-    const struct attn_dq_shared<V> m = attn_dq_shared_at<V>(base);
+    const struct attn_shared<V> m = attn_shared_at<V>(base, 2);
     const int64_t e = (int64_t)j.t.pieces[0] * j.Hkv - 1 - blockIdx.x;
     if (e < 0) return;
     const struct attn_block b = attn_block_at<V>(&j, e);
     struct attn_dq_rows<V> r;
-    attn_place_block<V>(m.query, m.key, &b, &j);
+    attn_place_block<V>(&m, &b, &j);
     __syncthreads();
-    attn_load<V>(m.q, m.query, S::ROWS, j.q, j.ldq, &j);
-    attn_load<V>(m.d_o, m.query, S::ROWS, j.d_o, j.ldo, &j);
-    attn_load<V>(m.k, m.query, S::ROWS, j.o, j.ldo, &j);
+    attn_load<V>(m.own, m.own_place, S::ROWS, j.q, j.ldq, &j);
+    attn_load<V>(m.own + S::ROWS * S::D, m.own_place, S::ROWS, j.d_o, j.ldo, &j);
+    attn_load<V>(m.tile, m.own_place, S::ROWS, j.o, j.ldo, &j);
     plumb_cp_async_commit();
-    plumb_cp_async_wait<0>();
-    __syncthreads();
+    attn_await_pair();
     attn_dq_begin<V>(&r, &m, &j);
     __syncthreads();
-    attn_load<V>(m.k, m.key, S::TILE, j.k, j.ldk, &j);
-    attn_load<V>(m.v, m.key, S::TILE, j.v, j.ldv, &j);
-    plumb_cp_async_commit();
+    attn_load_pair<V>(&m, 0, j.k, j.ldk, j.v, j.ldv, &j);
     attn_dq_walk<V>(&b, &r, &m, &j);
 }
 
@@ -174,10 +145,10 @@ static int attn_dq_run(const struct plumb_device *dev, const struct plumb_attent
                        const struct attn_job *j)
 {
     typedef attn_shape<V> S;
-    PLUMB_ASSERT(S::ROWS == attn_bwd_rows(j, S::F32));
+    PLUMB_ASSERT(S::ROWS == attn_query_step(j, S::F32));
     const int64_t blocks = (a->N * j->G / S::ROWS + a->forest.S) * j->Hkv;
     const cudaError_t e = PLUMB_LAUNCH(attn_dq<V>, (unsigned)blocks, S::THREADS,
-                                       attn_dq_bytes<V>(), plumb_gpu_stream(dev), *j);
+                                       attn_shared_bytes<V>(2), plumb_gpu_stream(dev), *j);
     return plumb_gpu_status(e, "attention");
 }
 
@@ -185,15 +156,15 @@ int plumb_attention_dq_launch(const struct plumb_device *dev, const struct plumb
                               const struct attn_job *j)
 {
     if (a->q.dtype == PLUMB_F32) {
-        if (j->K <= 32) return attn_dq_run<32 | ATTN_F32>(dev, a, j);
-        if (j->K <= 64) return attn_dq_run<64 | ATTN_F32>(dev, a, j);
-        if (j->K <= 96) return attn_dq_run<96 | ATTN_F32>(dev, a, j);
-        if (j->K <= 128) return attn_dq_run<128 | ATTN_F32>(dev, a, j);
+        if (j->K <= 32) return attn_dq_run<32 | ATTN_F32 | ATTN_NARROW>(dev, a, j);
+        if (j->K <= 64) return attn_dq_run<64 | ATTN_F32 | ATTN_NARROW>(dev, a, j);
+        if (j->K <= 96) return attn_dq_run<96 | ATTN_F32 | ATTN_NARROW>(dev, a, j);
+        if (j->K <= 128) return attn_dq_run<128 | ATTN_F32 | ATTN_NARROW>(dev, a, j);
         return attn_dq_run<256 | ATTN_F32 | ATTN_NARROW>(dev, a, j);
     }
     if (j->K <= 32) return attn_dq_run<32 | ATTN_TWO | ATTN_NARROW>(dev, a, j);
     if (j->K <= 64) return attn_dq_run<64 | ATTN_TWO | ATTN_NARROW>(dev, a, j);
-    if (j->K <= 96) return attn_dq_run<96>(dev, a, j);
-    if (j->K <= 128) return attn_dq_run<128>(dev, a, j);
-    return attn_dq_run<256>(dev, a, j);
+    if (j->K <= 96) return attn_dq_run<96 | ATTN_NARROW>(dev, a, j);
+    if (j->K <= 128) return attn_dq_run<128 | ATTN_NARROW>(dev, a, j);
+    return attn_dq_run<256 | ATTN_NARROW>(dev, a, j);
 }

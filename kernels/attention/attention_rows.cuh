@@ -64,23 +64,31 @@ PLUMB_DEVICE bool attn_sees_all(const struct attn_sight<V> *see, int32_t pos, in
     return pos + attn_shape<V>::TILE - 1 <= see->low && pos > see->high - window;
 }
 
-/* Whether row (m, e / 2) of the fragments sees element (n, e) of the tile at pos. */
-template <int V>
-PLUMB_DEVICE bool attn_sees(const struct attn_sight<V> *see, int m, int n, int e, int32_t pos,
-                            int32_t window)
+/* Whether a query at path position `last` sees the key at `at`. */
+PLUMB_DEVICE bool attn_sees(int32_t last, int32_t at, int32_t window)
 {
-    const int32_t at = pos + 8 * n + (int32_t)threadIdx.x % 4 * 2 + e % 2;
-    const int32_t last = see->last[m][e / 2];
     return at <= last && at > last - window;
 }
 
-/* Writes the places of the block's rows and of its first tile's keys; a barrier must follow. */
+/* Writes the places of the keys of the block's i-th tile, if there is one. */
 template <int V>
-PLUMB_DEVICE void attn_place_block(struct attn_place *query, struct attn_place *key,
-                                   const struct attn_block *b, const struct attn_job *j)
+PLUMB_DEVICE void attn_place_keys(const struct attn_shared<V> *m, int i,
+                                  const struct attn_block *b, const struct attn_job *j)
+{
+    const int at = threadIdx.x, pos = b->begin + i * attn_shape<V>::TILE;
+    if (at >= attn_shape<V>::TILE || pos >= b->end) return;
+    const int32_t row = pos + at < b->end ? attn_row_at(j->t.node, b->s, pos + at) : -1;
+    m->place[attn_slot<V>(i) + at] = attn_place(row, b->hk);
+}
+
+/* Writes the places of the block's rows and of its first two tiles' keys; a barrier must follow. */
+template <int V>
+PLUMB_DEVICE void attn_place_block(const struct attn_shared<V> *m, const struct attn_block *b,
+                                   const struct attn_job *j)
 {
     typedef attn_shape<V> S;
     for (int i = threadIdx.x; i < S::ROWS; i += S::THREADS)
-        query[i] = attn_query_place(j, &j->t.node[b->s], b->hk, b->first + i);
-    attn_place_keys<V>(key, j, b->s, b->hk, b->begin, b->end);
+        m->own_place[i] = attn_query_place(j, &j->t.node[b->s], b->hk, b->first + i);
+    attn_place_keys<V>(m, 0, b, j);
+    attn_place_keys<V>(m, 1, b, j);
 }

@@ -10,7 +10,7 @@ enum attn_flag {
     ATTN_F32 = 1,
     ATTN_TWO = 2,   /* a warp takes 32 rows, not 16 */
     ATTN_HALF = 4,  /* a block makes half of an output's columns */
-    ATTN_NARROW = 8 /* tiles of half the rows */
+    ATTN_NARROW = 8 /* a tile has half the rows */
 };
 
 template <int F32> struct attn_elem {
@@ -33,15 +33,25 @@ template <int V> struct attn_shape {
         WARPS = F32 && D > 128 ? 2 : 4,
         THREADS = 32 * WARPS,
         ROWS = 16 * MT * WARPS,                   /* rows of a block */
-        PAIR = 2 * TILE < ROWS ? ROWS : 2 * TILE, /* room for two tiles or for a block */
+        AT_ONCE = F32 ? 1 : 2,                    /* loads of a thread: more would spill */
         NB = TILE / 8, OB = COLS / 8              /* column blocks of a score, of an output */
     };
 };
 
-/* Where a tile's row lies in a tensor; row -1: nowhere, it reads as zeros. */
-struct attn_place {
-    int32_t row, head;
-};
+/* Where a tile's row lies in a tensor, in one word of shared memory; row -1: nowhere, it reads as
+ * zeros. */
+PLUMB_DEVICE uint64_t attn_place(int32_t row, int32_t head)
+{
+    return (uint64_t)(uint32_t)row << 32 | (uint32_t)head;
+}
+PLUMB_DEVICE int32_t attn_row_of(uint64_t place) { return (int32_t)(place >> 32); }
+PLUMB_DEVICE int32_t attn_head_of(uint64_t place) { return (int32_t)place; }
+
+/* Elements from the tensor's first to the place's, in rows ld apart. */
+PLUMB_DEVICE int64_t attn_offset(uint64_t place, int64_t ld, int K)
+{
+    return attn_row_of(place) * ld + attn_head_of(place) * K;
+}
 
 /* Element offset of a row's 16-byte piece. Pieces are permuted within a row so that neither the
  * eight rows of a matrix nor the fragments of a warp meet in a bank. */
@@ -67,19 +77,18 @@ template <class T> PLUMB_DEVICE void attn_load_any(T *dst, const T *src, int cou
     plumb_st16(dst, x);
 }
 
-/* Starts loading `rows` rows; plumb_cp_async_wait and a barrier end it. */
+/* Starts loading `rows` rows. */
 template <int V>
-PLUMB_DEVICE void attn_load(typename attn_shape<V>::T *to, const struct attn_place *at, int rows,
+PLUMB_DEVICE void attn_load(typename attn_shape<V>::T *to, const uint64_t *at, int rows,
                             const void *from, int64_t ld, const struct attn_job *j)
 {
     typedef attn_shape<V> S;
     typedef typename S::T T;
-#pragma unroll 1 /* more would spill */
+#pragma unroll S::AT_ONCE
     for (int i = threadIdx.x; i < rows * S::CHUNKS; i += S::THREADS) {
         const int r = i / S::CHUNKS, first = i % S::CHUNKS * S::CHUNK;
-        const struct attn_place p = at[r];
-        const bool here = p.row >= 0 && first < j->K;
-        const T *src = (const T *)from + (here ? p.row * ld + p.head * j->K + first : 0);
+        const bool here = attn_row_of(at[r]) >= 0 && first < j->K;
+        const T *src = (const T *)from + (here ? attn_offset(at[r], ld, j->K) + first : 0);
         T *dst = to + attn_at<V>(r, i % S::CHUNKS);
         if (j->wide)
             plumb_cp_async16(dst, src, here);
@@ -88,9 +97,62 @@ PLUMB_DEVICE void attn_load(typename attn_shape<V>::T *to, const struct attn_pla
     }
 }
 
+/* A block's shared memory. Tiles come in pairs (keys and values, or queries and d_o): one is worked
+ * with while the next one is on its way and the places of the one after are written, so that a
+ * single barrier a tile is enough. */
+template <int V> struct attn_shared {
+    typename attn_shape<V>::T *own; /* the block's rows: of one or two tensors */
+    typename attn_shape<V>::T *tile; /* two pairs */
+    uint64_t *own_place, *place;     /* place: of three tiles */
+};
+
+template <int V> PLUMB_DEVICE struct attn_shared<V> attn_shared_at(void *base, int tensors)
+{
+    typedef attn_shape<V> S;
+    typename S::T *const own = (typename S::T *)base;
+    typename S::T *const tile = own + tensors * S::ROWS * S::D;
+    uint64_t *const place = (uint64_t *)(void *)(tile + 4 * S::TILE * S::D);
+    return { own, tile, place, place + S::ROWS };
+}
+template <int V> static size_t attn_shared_bytes(int tensors)
+{
+    typedef attn_shape<V> S;
+    return (tensors * S::ROWS + 4 * S::TILE) * S::D * sizeof(typename S::T) +
+           (S::ROWS + 3 * S::TILE) * sizeof(uint64_t);
+}
+
+/* The first of the i-th pair's two tiles; the second follows it. The places of the i-th. */
+template <int V>
+PLUMB_DEVICE typename attn_shape<V>::T *attn_tile(const struct attn_shared<V> *m, int i)
+{
+    typedef attn_shape<V> S;
+    return m->tile + i % 2 * 2 * S::TILE * S::D;
+}
+template <int V> PLUMB_DEVICE int attn_slot(int i) { return i % 3 * attn_shape<V>::TILE; }
+
+/* Starts loading the i-th pair, from x and y. */
+template <int V>
+PLUMB_DEVICE void attn_load_pair(const struct attn_shared<V> *m, int i, const void *x, int64_t ldx,
+                                 const void *y, int64_t ldy, const struct attn_job *j)
+{
+    typedef attn_shape<V> S;
+    typename S::T *const to = attn_tile<V>(m, i);
+    const uint64_t *const at = m->place + attn_slot<V>(i);
+    attn_load<V>(to, at, S::TILE, x, ldx, j);
+    attn_load<V>(to + S::TILE * S::D, at, S::TILE, y, ldy, j);
+    plumb_cp_async_commit();
+}
+
+/* Waits for the pair that is on its way, and for all threads to be done with the one before. */
+PLUMB_DEVICE void attn_await_pair()
+{
+    plumb_cp_async_wait<0>();
+    __syncthreads();
+}
+
 /* The warp's rows of an output go from shared memory, where they begin at `from`, to a tensor. */
 template <int V>
-PLUMB_DEVICE void attn_store(const typename attn_shape<V>::T *from, const struct attn_place *at,
+PLUMB_DEVICE void attn_store(const typename attn_shape<V>::T *from, const uint64_t *at,
                              int chunk0, void *to, int64_t ld, const struct attn_job *j)
 {
     typedef attn_shape<V> S;
@@ -99,9 +161,8 @@ PLUMB_DEVICE void attn_store(const typename attn_shape<V>::T *from, const struct
     __syncwarp();
     for (int i = threadIdx.x % 32; i < 16 * S::MT * WIDTH; i += 32) {
         const int r = i / WIDTH, chunk = chunk0 + i % WIDTH, first = chunk * S::CHUNK;
-        const struct attn_place p = at[r];
-        if (p.row < 0 || first >= j->K) continue;
-        T *dst = (T *)to + p.row * ld + p.head * j->K + first;
+        if (attn_row_of(at[r]) < 0 || first >= j->K) continue;
+        T *dst = (T *)to + attn_offset(at[r], ld, j->K) + first;
         const plumb_vec<T> x = plumb_ld16(from + attn_at<V>(r, chunk));
         if (j->wide) {
             plumb_st16(dst, x);
@@ -125,7 +186,8 @@ PLUMB_DEVICE void attn_put(__nv_bfloat16 *p, float x, float y)
 }
 PLUMB_DEVICE void attn_put(float *p, float x, float y)
 {
-    *reinterpret_cast<float2 *>(p) = float2{ x, y };
+    const uint64_t high = __float_as_uint(y);
+    *reinterpret_cast<uint64_t *>(p) = high << 32 | __float_as_uint(x);
 }
 
 /* Fragments of an output, each row times its factor, to the warp's rows in shared memory. */
@@ -314,20 +376,10 @@ PLUMB_DEVICE int32_t attn_row_at(const struct plumb_attention_node *node, int32_
     return pos + node[s].shift;
 }
 
-/* Places of the tile's keys at path positions [pos, end); of queries, r-th of a segment. */
-template <int V>
-PLUMB_DEVICE void attn_place_keys(struct attn_place *to, const struct attn_job *j, int32_t s,
-                                  int32_t hk, int32_t pos, int32_t end)
-{
-    const int i = threadIdx.x;
-    if (i < attn_shape<V>::TILE)
-        to[i] = attn_place{ pos + i < end ? attn_row_at(j->t.node, s, pos + i) : -1, hk };
-}
-PLUMB_DEVICE struct attn_place attn_query_place(const struct attn_job *j,
-                                                const struct plumb_attention_node *n, int32_t hk,
-                                                int32_t r)
+/* The place of a segment's r-th row of queries times heads of a group. */
+PLUMB_DEVICE uint64_t attn_query_place(const struct attn_job *j,
+                                       const struct plumb_attention_node *n, int32_t hk, int32_t r)
 {
     const int32_t query = r / j->G;
-    if (r >= n->q_rows) return attn_place{ -1, 0 };
-    return attn_place{ n->q_row + query, hk * j->G + r - query * j->G };
+    return attn_place(r < n->q_rows ? n->q_row + query : -1, hk * j->G + r - query * j->G);
 }

@@ -22,9 +22,13 @@ static inline const struct traffic_limit *traffic_limit_of(const char *name)
         { "logprob_fused", INFINITY, 98, 1.0, "logits of a chunk go through memory" },
         { "matmul", 1.05, 98, 1.01, "lanes of long loops are not always matched" },
         { "matmul_rows_f32", 1.05, 98, 1.01, "lanes of long loops are not always matched" },
-        { "attention_decode", INFINITY, 97, 1.05, "each head and tile reads its group's cache" },
-        { "attn_fwd", INFINITY, 97, 1.05, "each head and tile reads its group's cache" },
         { "embed_bwd", 1.05, 98, 2.0, "the sort of the ids: digits come as they come" },
+        { "attention", INFINITY, 90, 1.0, "each block reads the tiles of its path" },
+        { "attention_bwd", INFINITY, 90, 1.0, "each block reads the tiles of its path" },
+        { "attention_decode", INFINITY, 90, 1.0, "each block reads the tiles of its path" },
+        { "attn_fwd", INFINITY, 90, 1.0, "each block reads the tiles of its path" },
+        { "attn_dq", INFINITY, 90, 1.0, "each block reads the tiles of its path" },
+        { "attn_dkv", INFINITY, 90, 1.0, "each block reads the tiles of its path" },
     };
     for (size_t i = 0; i < sizeof exceptions / sizeof *exceptions; i++)
         if (!strcmp(exceptions[i].name, name)) return &exceptions[i];
