@@ -17,6 +17,10 @@ struct plumb_golden {
 bool plumb_golden_open(struct plumb_golden *g, const char *member);
 /* Prints how many cases ran and releases everything. */
 void plumb_golden_close(struct plumb_golden *g);
+/* The same for root/<member>.json without Criterion: false after a line on stdout that says what is
+ * wrong with the file. */
+bool plumb_golden_load(struct plumb_golden *g, const char *root, const char *member);
+void plumb_golden_release(struct plumb_golden *g);
 const cJSON *plumb_golden_case(const struct plumb_golden *g, int index);
 const char *plumb_golden_name(const cJSON *c);
 /* A number among the options; `fallback` when it is absent or null. */

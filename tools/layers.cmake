@@ -23,7 +23,7 @@ endmacro()
 function(check_file file)
     string(REGEX REPLACE "/.*" "" layer ${file})
     set(allowed ${of_${layer}})
-    if(file MATCHES "_test\\.c$")
+    if(file MATCHES "_(test|golden)\\.c$")
         list(APPEND allowed tests io) # a test may read files
     endif()
     file(STRINGS ${ROOT}/${file} lines REGEX "^ *# *include")

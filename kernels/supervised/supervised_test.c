@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "tests/golden.h"
 #include "tests/tensor.h"
 
 enum { MAX = 256 };
@@ -47,49 +46,6 @@ static void run(const struct plumb_device *dev, const char *loss, const double *
     }
     for (int i = 0; i < 4; i++)
         plumb_test_free(all[i]);
-}
-
-static void check_case(struct plumb_golden *g, const cJSON *c, const char *loss,
-                       const struct plumb_device *dev)
-{
-    const enum plumb_dtype t = dev->kind == PLUMB_DEV_REF ? PLUMB_F64 : PLUMB_F32;
-    int64_t n;
-    const double *logp = plumb_golden_input(g, c, "per_token_logps", &n);
-    const double *mask = plumb_golden_input(g, c, "completion_mask", &n);
-    struct batch b = { 0 };
-    double trained = 0, sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        append(&b, logp[i], mask[i] > 0);
-        trained += mask[i];
-    }
-    /* A mean over no token is 0: any divisor gives it. */
-    run(dev, loss, NULL, plumb_golden_option(c, "num_items_in_batch", fmax(trained, 1)), &b);
-    const double *expected = plumb_golden_expected(g, c, NULL, "loss", &n);
-    const double *grad = plumb_golden_expected(g, c, "grads", "per_token_logps", &n);
-    cr_assert(expected && grad && n == b.M);
-    for (int64_t i = 0; i < n; i++) {
-        sum += b.losses[i];
-        plumb_golden_check(g, c, "gradient", i, t, b.dlogp[i], grad[i]);
-    }
-    sum /= plumb_golden_option(c, "num_items_in_batch", fmax(trained, 1));
-    plumb_golden_check(g, c, "loss", 0, t, sum, *expected);
-}
-
-static void check_member(const char *member, const char *loss)
-{
-    struct plumb_golden g;
-    if (!plumb_golden_open(&g, member)) return;
-    for (; g.run < g.count; g.run++) {
-        check_case(&g, plumb_golden_case(&g, g.run), loss, &plumb_ref);
-        check_case(&g, plumb_golden_case(&g, g.run), loss, plumb_test_device());
-    }
-    plumb_golden_close(&g);
-}
-
-Test(supervised, agrees_with_published_implementations)
-{
-    check_member("supervised/nll", "nll");
-    check_member("supervised/dft", "dft");
 }
 
 Test(supervised, a_skipped_token_counts_nothing_whatever_it_holds)
