@@ -121,20 +121,19 @@ int plumb_batch_plan(const struct plumb_batch_size *z, struct plumb_arena *step)
     void *p;
     PLUMB_TRY(plumb_arena_push(step, bytes, &p));
     PLUMB_TRY(plumb_arena_push(step, (size_t)z->sequences * sizeof(int64_t), &p));
-    if (plumb_device_is_host(&step->dev)) return PLUMB_OK;
-    PLUMB_TRY(plumb_arena_push(step, sizeof(struct plumb_batch), &p));
-    return plumb_arena_push_device(step, bytes, &p);
+    return plumb_device_is_host(&step->dev)
+               ? PLUMB_OK
+               : plumb_arena_push(step, sizeof(struct plumb_batch), &p);
 }
 
 /* Sends the integers, which lie in one piece, and lets the batch point to where they arrive. */
 static int send(const struct build *b, struct plumb_arena *step, struct plumb_batch *batch,
                 const int32_t **last)
 {
-    void *kept, *there;
+    void *kept, *there = plumb_arena_mirror(step, b->token);
     if (plumb_device_is_host(&step->dev)) return PLUMB_OK;
     PLUMB_TRY(plumb_arena_push(step, sizeof *batch, &kept));
     memcpy(kept, batch, sizeof *batch);
-    PLUMB_TRY(plumb_arena_push_device(step, b->bytes, &there));
     const int32_t **const arrays[] = { &batch->token,          &batch->position,
                                        &batch->forest.start,   &batch->forest.length,
                                        &batch->forest.parent,  &batch->targets.row,
@@ -143,7 +142,7 @@ static int send(const struct build *b, struct plumb_arena *step, struct plumb_ba
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         if (arrays[i]) *arrays[i] = (int32_t *)there + (*arrays[i] - b->token);
     batch->host = kept;
-    return plumb_device_upload(&step->dev, there, b->token, b->bytes);
+    return plumb_device_upload_ahead(&step->dev, there, b->token, b->bytes);
 }
 
 int plumb_batch_build(const struct plumb_batching *o, const struct plumb_example *e, int64_t count,

@@ -102,7 +102,6 @@ static int plan(const struct plumb_task *t, const struct plumb_trainer *tr,
     (void)t;
     struct work w;
     struct plumb_tensor known;
-    const int32_t *ints;
     void *p;
     PLUMB_TRY(plumb_arena_push(step, sizeof w, &p));
     PLUMB_TRY(plumb_batch_plan(z, step));
@@ -110,7 +109,6 @@ static int plan(const struct plumb_task *t, const struct plumb_trainer *tr,
     PLUMB_TRY(push_results(&w, tr->policy.prec.master, z->sequences, step));
     for (int i = 0; i < 2; i++) {
         PLUMB_TRY(plumb_twin(step, w.r.ref_sum, z->sequences, &known));
-        PLUMB_TRY(plumb_ints_send(step, w.label, z->sequences + 1, &ints));
         PLUMB_TRY(plumb_pass_sums_plan(&tr->policy, z->tokens, z->targets, step));
     }
     return plumb_pass_init(&w.pass, &tr->policy, NULL, z->tokens, z->targets, tr->train != NULL,

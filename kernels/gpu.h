@@ -87,6 +87,17 @@ static inline cudaStream_t plumb_gpu_stream(const struct plumb_device *dev)
     return static_cast<cudaStream_t>(dev->stream);
 }
 
+/* What an opened device keeps: dev->state. */
+struct plumb_gpu_state {
+    void *products;      /* kernels/matmul's */
+    cudaStream_t copies; /* uploads that need not wait for the ops queued before them */
+    cudaEvent_t arrived; /* of the last of those */
+};
+static inline struct plumb_gpu_state *plumb_gpu_state(const struct plumb_device *dev)
+{
+    return static_cast<struct plumb_gpu_state *>(dev->state);
+}
+
 /* A status from what the runtime said about a launch of `op`. */
 static inline int plumb_gpu_status(cudaError_t e, const char *op)
 {

@@ -68,11 +68,13 @@ int plumb_arena_init_like(struct plumb_arena *a, const struct plumb_arena *like,
     const struct plumb_arena want = *like; /* `a` may be `like` */
     if (plumb_device_is_host(&want.dev)) return plumb_arena_init(a, want.name, want.peak);
     *a = (struct plumb_arena){ .name = want.name, .dev = want.dev };
-    void *host = NULL, *device = NULL;
+    void *host = NULL, *mirror = NULL, *device = NULL;
     const size_t host_bytes = (size_t)times * rounded(want.peak);
     int rc = plumb_device_alloc_pinned(&a->dev, host_bytes, &host);
+    if (!rc) rc = plumb_device_alloc(&a->dev, host_bytes, &mirror);
     if (!rc) rc = plumb_device_alloc(&a->dev, want.device.peak, &device);
     a->base = host;
+    a->mirror = mirror;
     a->capacity = host_bytes;
     a->device = (struct plumb_arena_side){ .base = device, .capacity = want.device.peak };
     return rc ? plumb_fail_while(rc, "the %s arena", a->name) : PLUMB_OK;
@@ -82,6 +84,7 @@ void plumb_arena_release(struct plumb_arena *a)
 {
     if (!plumb_device_is_host(&a->dev)) {
         plumb_device_free_pinned(&a->dev, a->base);
+        plumb_device_free(&a->dev, a->mirror);
         plumb_device_free(&a->dev, a->device.base);
     } else if (a->base)
         munmap(a->base, a->capacity);
@@ -131,6 +134,15 @@ int plumb_arena_tensor(struct plumb_arena *a, enum plumb_dtype t, int64_t count,
     PLUMB_ASSERT(count >= 0);
     *out = (struct plumb_tensor){ NULL, t };
     return plumb_arena_push_device(a, (size_t)count * plumb_dtype_bytes(t), &out->data);
+}
+
+void *plumb_arena_mirror(const struct plumb_arena *a, void *p)
+{
+    if (plumb_device_is_host(&a->dev)) return p;
+    if (!a->mirror) return NULL;
+    const size_t at = (size_t)((char *)p - a->base);
+    PLUMB_ASSERT(at < a->used);
+    return a->mirror + at;
 }
 
 struct plumb_mark plumb_arena_mark(const struct plumb_arena *a)

@@ -166,6 +166,12 @@ int plumb_device_upload(const struct plumb_device *dev, void *dst, const void *s
     return copy(dev, dst, src, bytes, PLUMB_COPY_UP);
 }
 
+int plumb_device_upload_ahead(const struct plumb_device *dev, void *dst, const void *src,
+                              size_t bytes)
+{
+    return copy(dev, dst, src, bytes, PLUMB_COPY_AHEAD);
+}
+
 int plumb_device_download_later(const struct plumb_device *dev, void *dst, const void *src,
                                 size_t bytes)
 {

@@ -53,6 +53,28 @@ Test(device, bytes_come_back_as_they_went)
     plumb_device_close(&dev);
 }
 
+Test(device, an_upload_ahead_is_there_for_what_is_queued_after_it)
+{
+    void *from, *a, *b;
+    char to[1000];
+    setenv("PLUMB_SIM_LAZY", "1", 1); /* a stream's work waits until somebody waits for it */
+    struct plumb_device dev = simulated();
+    cr_assert_eq(plumb_device_alloc_pinned(&dev, 1000, &from), PLUMB_OK);
+    cr_assert_eq(plumb_device_alloc(&dev, 1000, &a), PLUMB_OK);
+    cr_assert_eq(plumb_device_alloc(&dev, 1000, &b), PLUMB_OK);
+    for (int round = 1; round <= 3; round++) {
+        memset(from, round, 1000);
+        cr_assert_eq(plumb_device_upload_ahead(&dev, a, from, 1000), PLUMB_OK);
+        cr_assert_eq(plumb_device_copy(&dev, b, a, 1000), PLUMB_OK);
+        cr_assert_eq(plumb_device_download(&dev, to, b, 1000), PLUMB_OK);
+        cr_expect(!memcmp(from, to, 1000), "round %d", round);
+    }
+    plumb_device_free(&dev, a);
+    plumb_device_free(&dev, b);
+    plumb_device_free_pinned(&dev, from);
+    plumb_device_close(&dev);
+}
+
 Test(device, an_entry_that_is_not_there_or_of_another_struct_is_refused)
 {
     struct plumb_device dev = simulated();

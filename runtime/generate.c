@@ -48,12 +48,10 @@ int plumb_generator_plan(const struct plumb_model *m, int64_t capacity, struct p
 {
     struct plumb_generator g;
     struct pass p;
-    const int32_t *sent;
     PLUMB_ASSERT(arena->counting);
     PLUMB_TRY(plumb_generator_init(&g, m, capacity, arena));
     const struct plumb_mark mark = plumb_arena_mark(arena);
     PLUMB_TRY(pass_init(m, capacity, capacity, arena, &p));
-    PLUMB_TRY(plumb_ints_send(arena, p.ints, 2 * capacity + SINGLES, &sent));
     plumb_arena_reset(arena, mark);
     return PLUMB_OK;
 }

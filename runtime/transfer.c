@@ -17,8 +17,11 @@ int plumb_twin(struct plumb_arena *arena, struct plumb_tensor t, int64_t count,
 int plumb_twin_send(struct plumb_arena *arena, struct plumb_tensor host, struct plumb_tensor t,
                     int64_t count)
 {
-    if (arena->counting) return PLUMB_OK;
-    return plumb_device_upload(&arena->dev, t.data, host.data, bytes_of(t, count));
+    const size_t bytes = bytes_of(t, count);
+    void *there = plumb_arena_mirror(arena, host.data);
+    if (!there || plumb_device_is_host(&arena->dev)) return PLUMB_OK;
+    PLUMB_TRY(plumb_device_upload_ahead(&arena->dev, there, host.data, bytes));
+    return plumb_device_copy(&arena->dev, t.data, there, bytes);
 }
 
 int plumb_twin_fetch(struct plumb_arena *arena, struct plumb_tensor t, struct plumb_tensor host,
@@ -35,16 +38,12 @@ int plumb_twin_of(struct plumb_arena *arena, struct plumb_tensor t, int64_t coun
     return plumb_twin_fetch(arena, t, *host, count);
 }
 
-int plumb_ints_send(struct plumb_arena *arena, const int32_t *host, int64_t count,
-                    const int32_t **out)
+int plumb_ints_send(struct plumb_arena *arena, int32_t *host, int64_t count, const int32_t **out)
 {
-    void *p;
-    *out = host;
-    if (plumb_device_is_host(&arena->dev)) return PLUMB_OK;
-    PLUMB_TRY(plumb_arena_push_device(arena, (size_t)count * sizeof *host, &p));
-    *out = p;
-    if (arena->counting) return PLUMB_OK;
-    return plumb_device_upload(&arena->dev, p, host, (size_t)count * sizeof *host);
+    void *there = plumb_arena_mirror(arena, host);
+    *out = there;
+    if (!there || there == host) return PLUMB_OK;
+    return plumb_device_upload_ahead(&arena->dev, there, host, (size_t)count * sizeof *host);
 }
 
 int plumb_stage_open(struct plumb_stage *s, const struct plumb_device *dev, struct plumb_tensor t,

@@ -7,7 +7,8 @@
 /* Host memory, in `arena`, for the values of t (count of them). */
 int plumb_twin(struct plumb_arena *arena, struct plumb_tensor t, int64_t count,
                struct plumb_tensor *host);
-/* t = host, and host = t: queued; complete after the next plumb_device_sync. */
+/* t = host, sent ahead to the host's mirror; and host = t, complete after the next
+ * plumb_device_sync. */
 int plumb_twin_send(struct plumb_arena *arena, struct plumb_tensor host, struct plumb_tensor t,
                     int64_t count);
 int plumb_twin_fetch(struct plumb_arena *arena, struct plumb_tensor t, struct plumb_tensor host,
@@ -15,9 +16,8 @@ int plumb_twin_fetch(struct plumb_arena *arena, struct plumb_tensor t, struct pl
 /* A twin that is already on its way: plumb_twin and plumb_twin_fetch. */
 int plumb_twin_of(struct plumb_arena *arena, struct plumb_tensor t, int64_t count,
                   struct plumb_tensor *host);
-/* *out = the device's copy of `count` integers that lie in the arena's host side. */
-int plumb_ints_send(struct plumb_arena *arena, const int32_t *host, int64_t count,
-                    const int32_t **out);
+/* *out = the device's copy of `count` integers that lie in the arena's host side, sent ahead. */
+int plumb_ints_send(struct plumb_arena *arena, int32_t *host, int64_t count, const int32_t **out);
 
 /* Host memory for a long tensor, outside the arenas: for files. */
 struct plumb_stage {

@@ -4,7 +4,8 @@
  * that the same code computes its own budget.
  * An arena of a device with memory of its own has two sides: tables and index arrays that the host
  * fills go to the host's side (pinned), tensors and what ops read and write to the device's. On
- * cpu and ref there is one side for all. */
+ * cpu and ref there is one side for all. What the host fills has a place of its own on the device,
+ * the mirror of the host's side: nothing queued earlier uses it, so it can be sent at once. */
 #pragma once
 #include <plumb/base.h>
 PLUMB_BEGIN_C
@@ -18,6 +19,7 @@ struct plumb_arena {
     const char *name;
     char *base;
     size_t used, capacity, peak;    /* the host's side, as above */
+    char *mirror;                   /* the host's side on the device; NULL on cpu and ref */
     struct plumb_arena_side device; /* zero on cpu and ref */
     struct plumb_device dev;        /* of kind cuda where the arena has two sides */
     bool counting;
@@ -47,6 +49,8 @@ int plumb_arena_push_device(struct plumb_arena *a, size_t bytes, void **out);
 /* A tensor of `count` elements in the device's memory; the same rules. */
 int plumb_arena_tensor(struct plumb_arena *a, enum plumb_dtype t, int64_t count,
                        struct plumb_tensor *out);
+/* Where the device has `p` of the host's side: `p` itself on cpu and ref, NULL while counting. */
+void *plumb_arena_mirror(const struct plumb_arena *a, void *p);
 struct plumb_mark plumb_arena_mark(const struct plumb_arena *a);
 void plumb_arena_reset(struct plumb_arena *a, struct plumb_mark mark);
 /* The same while copies from or to the host's side may be under way: of two sides only the

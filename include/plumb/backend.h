@@ -4,7 +4,7 @@
 #include <plumb/base.h>
 PLUMB_BEGIN_C
 
-enum { PLUMB_BACKEND_ABI = 1 };
+enum { PLUMB_BACKEND_ABI = 2 };
 
 /* What the program lends to a backend. */
 struct plumb_backend_host {
@@ -20,7 +20,8 @@ struct plumb_backend_op {
     int64_t (*run)(const struct plumb_device *dev, const void *args);
 };
 
-enum plumb_copy { PLUMB_COPY_UP, PLUMB_COPY_DOWN, PLUMB_COPY_WITHIN };
+/* AHEAD: up as well, but beside the work that is queued; what is queued later waits for it. */
+enum plumb_copy { PLUMB_COPY_UP, PLUMB_COPY_DOWN, PLUMB_COPY_WITHIN, PLUMB_COPY_AHEAD };
 
 struct plumb_backend {
     size_t struct_bytes;

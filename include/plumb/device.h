@@ -34,6 +34,10 @@ void plumb_device_free_pinned(const struct plumb_device *dev, void *p);
  * `src` must stay as it is until the next sync; `download` is complete when it returns;
  * `download_later` fills pinned memory by the next sync. Copies of 0 bytes are fine. */
 int plumb_device_upload(const struct plumb_device *dev, void *dst, const void *src, size_t bytes);
+/* An upload that overlaps the ops queued before it, whose results nobody may need at `dst`; what
+ * is queued later waits for it. */
+int plumb_device_upload_ahead(const struct plumb_device *dev, void *dst, const void *src,
+                              size_t bytes);
 int plumb_device_download(const struct plumb_device *dev, void *dst, const void *src,
                           size_t bytes);
 int plumb_device_download_later(const struct plumb_device *dev, void *dst, const void *src,

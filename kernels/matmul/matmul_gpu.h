@@ -2,8 +2,8 @@
 #pragma once
 #include <plumb/matmul.h>
 
-/* What an opened device keeps for its products, in dev->state: the library's handle and scratch,
- * and the algorithms chosen so far. dev->stream must be set. */
+/* What an opened device keeps for its products: the library's handle and scratch, and the
+ * algorithms chosen so far. dev->stream and state must be set. */
 int plumb_gpu_matmul_open(struct plumb_device *dev);
 void plumb_gpu_matmul_close(struct plumb_device *dev);
 

@@ -53,7 +53,7 @@ static int check(cublasStatus_t s, const char *what)
 
 static struct lt_library *library_of(const struct plumb_device *dev)
 {
-    return (struct lt_library *)dev->state;
+    return (struct lt_library *)plumb_gpu_state(dev)->products;
 }
 
 int plumb_gpu_matmul_open(struct plumb_device *dev)
@@ -71,7 +71,7 @@ int plumb_gpu_matmul_open(struct plumb_device *dev)
     PLUMB_TRY(rc);
     memset(l->choice, 0, sizeof l->choice);
     pthread_mutex_init(&l->lock, NULL);
-    dev->state = l;
+    plumb_gpu_state(dev)->products = l;
     rc = plumb_gpu_status(cudaMalloc((void **)&l->scratch, WORK_BYTES + BIAS_BYTES),
                           "scratch for products");
     if (rc) plumb_gpu_matmul_close(dev);
@@ -89,7 +89,7 @@ void plumb_gpu_matmul_close(struct plumb_device *dev)
     cublasLtDestroy(l->handle);
     l->handle = NULL;
     pthread_mutex_unlock(&slots);
-    dev->state = NULL;
+    plumb_gpu_state(dev)->products = NULL;
 }
 
 static cudaDataType_t type_of(enum plumb_dtype t)

@@ -1,6 +1,7 @@
 /* The table that a CUDA backend returns: its ops, devices, memory and copies. */
 #include <plumb/backend.h>
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,23 +56,62 @@ static int count_devices(int *devices)
     return status(cudaGetDeviceCount(devices), "counting devices");
 }
 
-static int open_device(int index, struct plumb_device *dev)
+enum { MOST_OPEN = 64 };
+static pthread_mutex_t slots = PTHREAD_MUTEX_INITIALIZER;
+static struct plumb_gpu_state states[MOST_OPEN]; /* in use: those with a stream of copies */
+
+/* A stream of copies in a free slot. */
+static int take_state(struct plumb_device *dev)
 {
-    cudaStream_t stream;
-    PLUMB_TRY(status(cudaSetDevice(index), "choosing a device"));
-    PLUMB_TRY(status(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream"));
-    dev->index = index;
-    dev->stream = stream;
-    const int rc = plumb_gpu_matmul_open(dev);
-    if (rc) cudaStreamDestroy(stream);
+    int rc = PLUMB_OK;
+    pthread_mutex_lock(&slots);
+    for (int i = 0; i < MOST_OPEN && !dev->state; i++)
+        if (!states[i].copies) dev->state = &states[i];
+    if (!dev->state)
+        rc = plumb_fail(PLUMB_EMEM, "more than %d devices are open", MOST_OPEN);
+    else
+        rc = status(cudaStreamCreateWithFlags(&plumb_gpu_state(dev)->copies, cudaStreamNonBlocking),
+                    "a stream");
+    pthread_mutex_unlock(&slots);
     return rc;
 }
 
 static void close_device(struct plumb_device *dev)
 {
-    cudaStreamSynchronize(plumb_gpu_stream(dev));
-    plumb_gpu_matmul_close(dev);
-    cudaStreamDestroy(plumb_gpu_stream(dev));
+    struct plumb_gpu_state *s = plumb_gpu_state(dev);
+    if (dev->stream) cudaStreamSynchronize(plumb_gpu_stream(dev));
+    if (s) {
+        plumb_gpu_matmul_close(dev);
+        if (s->arrived) cudaEventDestroy(s->arrived);
+        if (s->copies) cudaStreamDestroy(s->copies);
+        pthread_mutex_lock(&slots);
+        *s = {};
+        pthread_mutex_unlock(&slots);
+    }
+    if (dev->stream) cudaStreamDestroy(plumb_gpu_stream(dev));
+    dev->stream = dev->state = NULL;
+}
+
+static int open_parts(struct plumb_device *dev)
+{
+    cudaStream_t stream;
+    PLUMB_TRY(status(cudaSetDevice(dev->index), "choosing a device"));
+    PLUMB_TRY(status(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream"));
+    dev->stream = stream;
+    PLUMB_TRY(take_state(dev));
+    PLUMB_TRY(
+        status(cudaEventCreateWithFlags(&plumb_gpu_state(dev)->arrived, cudaEventDisableTiming),
+               "an event"));
+    return plumb_gpu_matmul_open(dev);
+}
+
+static int open_device(int index, struct plumb_device *dev)
+{
+    dev->index = index;
+    dev->stream = dev->state = NULL;
+    const int rc = open_parts(dev);
+    if (rc) close_device(dev);
+    return rc;
 }
 
 static int describe(const struct plumb_device *dev, char *out, size_t n)
@@ -108,9 +148,19 @@ static int release(const struct plumb_device *, void *p, bool pinned)
     return status(pinned ? cudaFreeHost(p) : cudaFree(p), "freeing");
 }
 
+/* The stream of ops waits for the event as it is recorded now, so one event serves all copies. */
+static int copy_ahead(const struct plumb_device *dev, void *dst, const void *src, size_t bytes)
+{
+    struct plumb_gpu_state *s = plumb_gpu_state(dev);
+    PLUMB_TRY(status(cudaMemcpyAsync(dst, src, bytes, cudaMemcpyHostToDevice, s->copies), "copy"));
+    PLUMB_TRY(status(cudaEventRecord(s->arrived, s->copies), "an event"));
+    return status(cudaStreamWaitEvent(plumb_gpu_stream(dev), s->arrived, 0), "an event");
+}
+
 static int copy(const struct plumb_device *dev, void *dst, const void *src, size_t bytes,
                 enum plumb_copy kind)
 {
+    if (kind == PLUMB_COPY_AHEAD) return copy_ahead(dev, dst, src, bytes);
     static const cudaMemcpyKind kinds[] = { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost,
                                             cudaMemcpyDeviceToDevice };
     return status(cudaMemcpyAsync(dst, src, bytes, kinds[kind], plumb_gpu_stream(dev)), "copy");
@@ -178,8 +228,8 @@ static bool set_host(const struct plumb_backend_host *h)
 static bool set_host(const struct plumb_backend_host *h) { return h->struct_bytes == sizeof *h; }
 #endif
 
-extern "C" __attribute__((visibility("default"))) const struct plumb_backend *
-plumb_backend_v1(const struct plumb_backend_host *h)
+extern "C" __attribute__((visibility("default"))) const struct plumb_backend *plumb_backend_v1(
+    const struct plumb_backend_host *h)
 {
     static struct plumb_backend_op ops[MOST_OPS];
     static struct plumb_backend table;
