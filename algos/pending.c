@@ -135,6 +135,13 @@ static int finish_step(struct plumb_trainer *t, const struct plumb_pending *p)
     return PLUMB_OK;
 }
 
+bool plumb_pending_has_activations(const struct plumb_trainer *t)
+{
+    for (const struct plumb_pending *p = t->waiting; p; p = p->next)
+        if (!p->verdict) return false;
+    return true;
+}
+
 int plumb_pending_finish(struct plumb_trainer *t)
 {
     if (!t->waiting) return PLUMB_OK;

@@ -15,3 +15,6 @@ int plumb_pending_step(struct plumb_trainer *t, double lr, int64_t first, int64_
 /* Waits for the device and finishes what waits, in order: metrics, losses, hooks; a loss or a
  * gradient that is not finite is a failure here. */
 int plumb_pending_finish(struct plumb_trainer *t);
+/* While a micro-batch is being finished: whether its activations are still in the step arena, which
+ * a later one would have taken over. */
+bool plumb_pending_has_activations(const struct plumb_trainer *t);

@@ -5,6 +5,7 @@
 #include <plumb/reduce.h>
 #include <stdio.h>
 
+#include "algos/pending.h"
 #include "runtime/read.h"
 #include "runtime/transfer.h"
 
@@ -139,16 +140,25 @@ int plumb_check_weights(const struct plumb_trainer *t)
                : PLUMB_OK;
 }
 
+static bool all_finite(const struct plumb_device *dev, struct plumb_tensor t, int64_t n)
+{
+    struct plumb_stage s = { 0 };
+    const bool finite = plumb_stage_open(&s, dev, t, n, true) || first_bad(s.host, n) < 0;
+    plumb_stage_release(&s);
+    return finite;
+}
+
 /* Names the earliest tensor of the pass that is not finite. */
 static const char *culprit(const struct plumb_trainer *t, const struct plumb_pass *p)
 {
     const struct plumb_model *m = &t->policy;
     const char *bad = bad_weight(m);
     if (bad) return bad;
-    if (!plumb_device_is_host(&m->dev)) return "the weights are finite";
-    if (first_bad(p->acts.r_final, p->batch->N * m->config.width) >= 0)
+    if (!plumb_pending_has_activations(t))
+        return "the weights are finite (logging_steps 1 names the tensor)";
+    if (!all_finite(&m->dev, p->acts.r_final, p->batch->N * m->config.width))
         return "the residual stream is not finite";
-    if (p->head.logp.data && first_bad(p->head.logp, p->batch->targets.M) >= 0)
+    if (p->head.logp.data && !all_finite(&m->dev, p->head.logp, p->batch->targets.M))
         return "the log-probs are not finite";
     return "the loss itself overflowed";
 }

@@ -192,3 +192,34 @@ Test(device_run, a_run_that_goes_on_from_a_checkpoint_is_the_same_to_the_bit)
     run_to_end(&p, &part);
     same_run(&t, "whole", "part");
 }
+
+/* Every weight becomes 1e18: finite, but the products of queries and keys are not. */
+static void inflate_weights(void)
+{
+    const float huge = 1e18f;
+    uint64_t header;
+    FILE *f = fopen(tiny_path(&t, "model/model.safetensors"), "r+b");
+    cr_assert(f && fread(&header, sizeof header, 1, f) == 1 && !fseek(f, 0, SEEK_END));
+    const long first = (long)(sizeof header + header), end = ftell(f);
+    fseek(f, first, SEEK_SET);
+    for (long at = first; at < end; at += (long)sizeof huge)
+        cr_assert_eq(fwrite(&huge, sizeof huge, 1, f), 1);
+    fclose(f);
+}
+
+Test(device_run, a_loss_that_is_no_number_is_traced_as_on_the_cpu)
+{
+    char *err[2];
+    inflate_weights();
+    for (int i = 0; i < 2; i++) {
+        struct arguments a = tiny_arguments(&t, "dpo", "pairs.jsonl", i ? "there" : "here");
+        ADD(&a, "--device", i ? device() : "cpu", "--bf16", "false", "--logging_steps", "1");
+        program_run(&p, a.v);
+        cr_expect_eq(p.code, 1);
+        err[i] = strdup(p.err);
+    }
+    cr_expect(strstr(err[0], "the residual stream is not finite"), "%s", err[0]);
+    cr_expect_str_eq(err[0], err[1]);
+    free(err[0]);
+    free(err[1]);
+}
