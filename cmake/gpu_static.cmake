@@ -47,6 +47,6 @@ add_test(NAME cuda_static_build COMMAND ${CMAKE_COMMAND} --build ${CMAKE_BINARY_
     --target gpu_static)
 set_tests_properties(cuda_static_build PROPERTIES FIXTURES_SETUP gpu_static TIMEOUT 600)
 add_test(NAME cuda_static COMMAND ${CMAKE_COMMAND} -DFOLDER=${static_folder}
-    -DALLOWED=${CMAKE_SOURCE_DIR}/kernels/gpu_static.txt
+    -DALLOWED=${CMAKE_SOURCE_DIR}/kernels/gpu_static.txt -DTABLE=${static_folder}/registers.txt
     -P ${CMAKE_SOURCE_DIR}/tools/gpu_static.cmake)
 set_tests_properties(cuda_static PROPERTIES FIXTURES_REQUIRED gpu_static)

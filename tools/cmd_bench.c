@@ -1,6 +1,8 @@
 /* `plumb bench`: every op's large cases and whole training steps. */
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tools/bench.h"
@@ -27,11 +29,25 @@ static const struct plumb_option rows[] = {
 static const struct plumb_option_group groups[] = { { "Benchmark", rows, 0 }, { 0 } };
 static const struct plumb_option_set options = { groups, NULL, 0 };
 
+/* The compilers' table of registers and shared memory, which a build with nvcc has made. */
+static void print_registers(const char *folder, const char *op)
+{
+    char line[512], path[4200];
+    snprintf(path, sizeof path, "%s/gpu_static/registers.txt", folder);
+    FILE *f = fopen(path, "re");
+    if (!f) printf("registers: no table yet; where there is nvcc, ctest -R cuda_static makes it\n");
+    for (int64_t n = 0; f && fgets(line, sizeof line, f); n++)
+        if (n == 0 || !op || strstr(line, op)) fputs(line, stdout);
+    if (f) fclose(f);
+}
+
 /* On the executor time means nothing: its checking build counts what the kernels move instead. That
  * is a program beside this one's tests. */
 static int count_traffic(const struct plumb_bench_options *o)
 {
     char self[4096], program[sizeof self + 32];
+    int status = 0;
+    pid_t child;
     const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     self[n > 0 ? n : 0] = 0;
     char *slash = strrchr(self, '/');
@@ -39,12 +55,16 @@ static int count_traffic(const struct plumb_bench_options *o)
     snprintf(program, sizeof program, "%s/tests/gpu_check", self);
     char *const argv[] = { program, (char *)(uintptr_t)o->op, NULL };
     fflush(stdout);
-    if (!setenv("PLUMB_SIM_COUNT", "1", 1) && !setenv("PLUMB_SIM_RACES", "0", 1))
-        execv(program, argv);
-    return plumb_fail(PLUMB_ENOTSUP,
-                      "device cuda-sim: \"%s\" is not there: it counts the traffic; build it by "
-                      "cmake --build build -t gpu_check (needs clang++)",
-                      program);
+    if (setenv("PLUMB_SIM_COUNT", "1", 1) || setenv("PLUMB_SIM_RACES", "0", 1) ||
+        posix_spawn(&child, program, NULL, NULL, argv, environ))
+        return plumb_fail(PLUMB_ENOTSUP,
+                          "device cuda-sim: \"%s\" is not there: it counts the traffic; build it "
+                          "by cmake --build build -t gpu_check (needs clang++)",
+                          program);
+    if (waitpid(child, &status, 0) != child || !WIFEXITED(status) || WEXITSTATUS(status))
+        return plumb_fail(PLUMB_EIO, "device cuda-sim: \"%s\" failed", program);
+    print_registers(self, o->op);
+    return PLUMB_OK;
 }
 
 static int run_parts(const struct plumb_bench_options *o)

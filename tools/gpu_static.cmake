@@ -1,7 +1,8 @@
 # What the compiler made of every kernel: registers, shared memory, stack and spills by ptxas, and
 # whether the PTX reads global memory 16 bytes at a time. Fails where a kernel uses local memory or
 # has narrow loads only and ALLOWED does not list it with a reason.
-#   cmake -DFOLDER=<folder of *.ptx and *.log> -DALLOWED=<list> -P tools/gpu_static.cmake
+#   cmake -DFOLDER=<folder of *.ptx and *.log> -DALLOWED=<list> [-DTABLE=<file for the table>]
+#       -P tools/gpu_static.cmake
 cmake_minimum_required(VERSION 3.25)
 set(wide "ld\\.global[a-z0-9.:]*\\.v(4\\.[fbus]32|2\\.[fbus]64)|cp\\.async\\.c[ga]\\.shared")
 find_program(CXXFILT c++filt)
@@ -69,6 +70,12 @@ macro(read_ptx file)
     endforeach()
 endmacro()
 
+set(table "")
+macro(print_row text)
+    message("${text}")
+    string(APPEND table "${text}\n")
+endmacro()
+
 macro(row mangled)
     demangle(${mangled} name)
     math(EXPR kernels "${kernels} + 1")
@@ -77,7 +84,7 @@ macro(row mangled)
         column("${value}" 10 cell)
         string(APPEND text "${cell}")
     endforeach()
-    message("${text}")
+    print_row("${text}")
     if(stack GREATER 0 OR spill GREATER 0)
         fault_unless_allowed(stack "${stack} bytes of stack, ${spill} of spills")
     endif()
@@ -110,8 +117,9 @@ macro(read_log file)
 endmacro()
 
 file(GLOB logs ${FOLDER}/*.log)
-message("kernel                                      arch      registers shared    stack     "
-    "spills    16-byte")
+string(CONCAT head "kernel                                      arch      registers shared    "
+    "stack     spills    16-byte")
+print_row("${head}")
 foreach(log IN LISTS logs)
     string(REGEX REPLACE "\\.log$" ".ptx" ptx ${log})
     read_ptx(${ptx})
@@ -120,6 +128,9 @@ endforeach()
 foreach(rule IN LISTS unused)
     list(APPEND faults "${ALLOWED} allows what no kernel has: ${rule}")
 endforeach()
+if(TABLE)
+    file(WRITE ${TABLE} "${table}")
+endif()
 list(LENGTH faults count)
 message("gpu_static: ${kernels} kernels (each architecture counted), ${count} faults")
 if(kernels EQUAL 0 OR faults)
