@@ -170,11 +170,9 @@ static void compare(struct golden_run *r, const char *what, int64_t i, double go
     if (isnan(expected) ? isnan(got)
                         : r->t == PLUMB_F32 && fabs(expected) > FLT_MAX && saturates(got, expected))
         return;
-    const double share = got == expected ? 0 : fabs(got - expected) / bound(r, expected);
-    if (share <= 1) {
-        r->worst = fmax(r->worst, share);
-        return;
-    }
+    const double error = got == expected ? 0 : fabs(got - expected);
+    r->worst = fmax(r->worst, error / fmax(1, fabs(expected))); /* fmax passes NaN over */
+    if (error <= bound(r, expected)) return;
     snprintf(text, sizeof text, "%.17g, expected %.17g", got, expected);
     wrong(r, what, i, text);
 }

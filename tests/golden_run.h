@@ -12,7 +12,7 @@ struct golden_run {
     const cJSON *at; /* the case */
     const struct plumb_device *dev;
     enum plumb_dtype t; /* of what a contract calls f32: f64 on ref */
-    double worst;       /* largest error as a share of its bound */
+    double worst;       /* largest error, relative to values above 1 */
     int64_t compared, wrong;
     struct golden_scratch *scratch; /* of the case */
     char reported[24][48];          /* values that were reported or waived: "grads/logps" */
