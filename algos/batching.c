@@ -21,6 +21,14 @@ static bool shares(const struct plumb_batching *o, const struct plumb_example *e
     return o->share_prompts && e->prompt.n > 0 && sides(o, e) > 1;
 }
 
+static void measure_completion(const struct plumb_batching *o, int64_t tokens, int64_t prompt,
+                               struct plumb_batch_size *size)
+{
+    size->tokens += tokens;
+    if (!o->no_targets) size->targets += tokens;
+    if (prompt + tokens > size->longest) size->longest = prompt + tokens;
+}
+
 void plumb_batch_measure(const struct plumb_batching *o, const struct plumb_example *e,
                          struct plumb_batch_size *size)
 {
@@ -28,12 +36,17 @@ void plumb_batch_measure(const struct plumb_batching *o, const struct plumb_exam
     size->tokens += shares(o, e) ? e->prompt.n : n * e->prompt.n;
     size->segments += shares(o, e) ? 1 + n : n;
     size->sequences += n;
-    for (int s = 0; s < n; s++) {
-        const int64_t c = completion(o, e, s).n, path = e->prompt.n + c;
-        size->tokens += c;
-        if (!o->no_targets) size->targets += c;
-        if (path > size->longest) size->longest = path;
+    for (int s = 0; s < n; s++)
+        measure_completion(o, completion(o, e, s).n, e->prompt.n, size);
+    if (o->third == PLUMB_THIRD_NONE) return;
+    size->sequences++;
+    if (o->third == PLUMB_THIRD_PROMPT) {
+        size->targets += e->prompt.n > 0 ? e->prompt.n - 1 : 0;
+        return;
     }
+    size->tokens += shares(o, e) ? 0 : e->prompt.n;
+    size->segments++;
+    measure_completion(o, completion(o, e, 2).n, e->prompt.n, size);
 }
 
 /* The arrays of a batch while it grows. */
@@ -73,6 +86,13 @@ static void targets(struct build *b, struct plumb_ids ids, int64_t before, int64
     }
 }
 
+static void close_sequence(struct build *b, const struct plumb_example *e, int64_t last)
+{
+    b->last[b->R] = (int32_t)last;
+    b->example[b->R] = e->row;
+    b->offset[++b->R] = (int32_t)b->M;
+}
+
 static void sequence(struct build *b, const struct plumb_batching *o, const struct plumb_example *e,
                      int side, int32_t prompt_segment, int64_t prompt_start)
 {
@@ -87,9 +107,26 @@ static void sequence(struct build *b, const struct plumb_batching *o, const stru
                            : alone          ? first - 1
                                             : prompt_start + e->prompt.n - 1;
     if (!o->no_targets) targets(b, c, before, first);
-    b->last[b->R] = (int32_t)(c.n > 0 || alone ? b->N - 1 : before);
-    b->example[b->R] = e->row;
-    b->offset[++b->R] = (int32_t)b->M;
+    close_sequence(b, e, c.n > 0 || alone ? b->N - 1 : before);
+}
+
+/* The third sequences of all pairs, so that those of the pairs lie side by side. */
+static void third_sequences(struct build *b, const struct plumb_batching *o,
+                            const struct plumb_example *e, int64_t count)
+{
+    struct plumb_batching two = *o;
+    struct plumb_batch_size before = { 0 };
+    two.third = PLUMB_THIRD_NONE;
+    for (int64_t i = 0; i < count && o->third != PLUMB_THIRD_NONE; i++) {
+        const int64_t start = before.tokens; /* of the prompt that chosen has */
+        if (o->third == PLUMB_THIRD_PROMPT) {
+            targets(b, e[i].prompt, -1, start);
+            close_sequence(b, &e[i], start + (e[i].prompt.n > 0 ? e[i].prompt.n - 1 : 0));
+        } else {
+            sequence(b, o, &e[i], 2, shares(o, &e[i]) ? (int32_t)before.segments : -1, start);
+        }
+        plumb_batch_measure(&two, &e[i], &before);
+    }
 }
 
 static int allocate(struct build *b, const struct plumb_batch_size *z, struct plumb_arena *step)
@@ -168,6 +205,7 @@ int plumb_batch_build(const struct plumb_batching *o, const struct plumb_example
         for (int s = 0; s < sides(o, &e[i]); s++)
             sequence(&b, o, &e[i], s, prompt, start);
     }
+    third_sequences(&b, o, e, count);
     *out = (struct plumb_batch){
         .N = b.N,
         .token = b.token,

@@ -98,6 +98,25 @@ struct plumb_dpo_config {
     int64_t precompute_ref_batch_size; /* PLUMB_NONE_INT = the training batch's */
 };
 
+enum plumb_cpo_loss {
+    PLUMB_CPO_SIGMOID, PLUMB_CPO_HINGE, PLUMB_CPO_IPO, PLUMB_CPO_SIMPO, PLUMB_CPO_ALPHAPO
+};
+#define PLUMB_CPO_LOSS_NAMES "sigmoid", "hinge", "ipo", "simpo", "alphapo"
+
+struct plumb_cpo_config {
+    struct plumb_train_config train;
+    enum plumb_cpo_loss loss_type;
+    double beta, label_smoothing;
+    double cpo_alpha;   /* of the likelihood; alphapo has none */
+    double simpo_gamma; /* margin of simpo and alphapo */
+    double alpha;       /* their rewards' shape; 0 = the mean log-prob itself */
+};
+
+struct plumb_orpo_config {
+    struct plumb_train_config train;
+    double beta;
+};
+
 struct plumb_kto_config {
     struct plumb_train_config train;
     int loss_type; /* enum plumb_unpaired_loss */

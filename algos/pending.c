@@ -86,11 +86,12 @@ int plumb_pending_step(struct plumb_trainer *t, double lr, int64_t first, int64_
     return plumb_device_is_host(dev) ? plumb_pending_finish(t) : PLUMB_OK;
 }
 
-static int64_t tokens_of(const struct plumb_micro *m)
+static int64_t tokens_of(const struct plumb_batching *o, const struct plumb_micro *m)
 {
+    const int sides = o->third == PLUMB_THIRD_COMPLETION ? 3 : 2;
     int64_t n = 0;
     for (int64_t i = 0; i < m->count; i++)
-        for (int s = 0; s < 2; s++)
+        for (int s = 0; s < sides; s++)
             if (s == 0 || m->e[i].completion[s].n > 0)
                 n += m->e[i].prompt.n + m->e[i].completion[s].n;
     return n;
@@ -102,7 +103,7 @@ static int finish_micro(struct plumb_trainer *t, struct plumb_pending *p)
     if (t->hooks.after_micro) PLUMB_TRY(t->hooks.after_micro(t->hooks.self, t, &p->m));
     if (!p->m.train) return PLUMB_OK;
     t->loss_so_far += p->m.loss;
-    t->state.num_tokens += tokens_of(&p->m);
+    t->state.num_tokens += tokens_of(&t->task->batching, &p->m);
     return PLUMB_OK;
 }
 

@@ -95,12 +95,12 @@ double plumb_mean(struct plumb_tensor t, int64_t first, int64_t last)
     return last > first ? sum / (double)(last - first) : (double)NAN;
 }
 
-double plumb_pass_accuracy(const struct plumb_pass *p, int64_t first_sequence, int64_t stride)
+double plumb_pass_accuracy(const struct plumb_pass *p, int64_t last, int64_t stride)
 {
     const struct plumb_targets *g = &plumb_batch_host(p->batch)->targets;
     const int32_t *argmax = p->argmax.data;
     int64_t right = 0, all = 0;
-    for (int64_t r = first_sequence; r < g->R; r += stride)
+    for (int64_t r = 0; r < last; r += stride)
         for (int32_t i = g->offset[r]; i < g->offset[r + 1]; i++, all++)
             right += argmax[i] == g->target[i];
     return all ? (double)right / (double)all : (double)NAN;

@@ -37,8 +37,8 @@ int plumb_pass_sums_known(const struct plumb_model *m, const struct plumb_batch 
 
 /* Mean over entries [first, last) of a host tensor; NaN over nothing. */
 double plumb_mean(struct plumb_tensor t, int64_t first, int64_t last);
-/* Share of the targets of sequences r, r + stride, ... that are the head's argmax. */
-double plumb_pass_accuracy(const struct plumb_pass *p, int64_t first_sequence, int64_t stride);
+/* Share of the targets of sequences 0, stride, ... below `last` that are the head's argmax. */
+double plumb_pass_accuracy(const struct plumb_pass *p, int64_t last, int64_t stride);
 /* Fails with PLUMB_ENUM when a weight is not finite, naming it. Cost: one pass over the weights. */
 int plumb_check_weights(const struct plumb_trainer *t);
 /* Fails with PLUMB_ENUM when m->loss is not finite, naming step, data row and, where the device's

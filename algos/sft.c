@@ -98,7 +98,7 @@ static int finish(const struct plumb_task *t, struct plumb_trainer *tr, struct p
         sum += plumb_tensor_get(w->host_losses, i);
     m->loss = sum / m->divisor;
     plumb_tally_add(m->tally, "entropy", plumb_mean(w->pass.entropy, 0, M));
-    plumb_tally_add(m->tally, "mean_token_accuracy", plumb_pass_accuracy(&w->pass, 0, 1));
+    plumb_tally_add(m->tally, "mean_token_accuracy", plumb_pass_accuracy(&w->pass, m->count, 1));
     return plumb_check_loss(tr, m, &w->pass, w->host_losses, M, 0);
 }
 

@@ -1,18 +1,37 @@
-/* The offline trainers as tasks of the shared loop. The config must outlive the task. */
+/* The offline trainers as tasks of the shared loop. The config, and what else a task is made of,
+ * must outlive it. */
 #pragma once
+#include <plumb/pairwise.h>
+
 #include "algos/trainer.h"
 
-struct plumb_task plumb_task_sft(const struct plumb_sft_config *c);
-/* Fails on an unknown loss_type, too many of them, or loss_weights of another length. */
-struct plumb_dpo_task_options {
-    const struct plumb_dpo_config *config;
-    struct plumb_pairwise_term_list {
-        int64_t count;
-        int ids[8];
-        double weights[8];
-    } terms;
+/* What the likelihood beside a pairwise loss is taken of; a mean over the tokens of a
+ * micro-batch, as in TRL. */
+enum plumb_likelihood {
+    PLUMB_LIKELIHOOD_CHOSEN, /* the chosen completions */
+    PLUMB_LIKELIHOOD_WHOLE,  /* prompts and chosen completions */
+    PLUMB_LIKELIHOOD_THIRD   /* third completions */
 };
-int plumb_task_dpo(const struct plumb_dpo_config *c, struct plumb_dpo_task_options *options,
+
+/* What the methods that train on pairs differ in. */
+struct plumb_pairs {
+    struct plumb_pairwise loss; /* its options: beta, ...; the trainer sets tensors and counts */
+    struct plumb_pairwise_term terms[8];
+    bool reference_free;
+    bool means; /* logps/ and rewards/ are made of means over tokens, not of sums */
+    enum plumb_likelihood likelihood;
+    double likelihood_weight; /* of what no term holds: prompts or third completions, >= 0 */
+    bool nll_metric, log_odds;
+};
+struct plumb_task plumb_task_pairs(const char *name, const struct plumb_train_config *c,
+                                   const struct plumb_pairs *o);
+
+struct plumb_task plumb_task_sft(const struct plumb_sft_config *c);
+/* These fill *pairs. Fails on an unknown loss_type, too many of them, or loss_weights of another
+ * length. */
+int plumb_task_dpo(const struct plumb_dpo_config *c, struct plumb_pairs *pairs,
                    struct plumb_task *out);
+struct plumb_task plumb_task_cpo(const struct plumb_cpo_config *c, struct plumb_pairs *pairs);
+struct plumb_task plumb_task_orpo(const struct plumb_orpo_config *c, struct plumb_pairs *pairs);
 struct plumb_task plumb_task_kto(const struct plumb_kto_config *c);
 struct plumb_task plumb_task_reward(const struct plumb_reward_config *c);

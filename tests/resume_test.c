@@ -108,6 +108,23 @@ Test(resume, dpo_on_the_float64_device)
     expect_same_bits(&c, 3);
 }
 
+Test(resume, cpo_with_a_likelihood_and_accumulation)
+{
+    const struct course c = { "cpo",
+                              "pairs.jsonl",
+                              { SMALL, EVAL, "--bf16", "false", "--gradient_accumulation_steps",
+                                "2", "--num_train_epochs", "4.5", "--loss_type", "simpo" } };
+    expect_same_bits(&c, KILLS);
+}
+
+Test(resume, orpo_in_mixed_precision)
+{
+    const struct course c = { "orpo",
+                              "pairs.jsonl",
+                              { SMALL, EVAL, "--bf16", "true", "--max_steps", "14" } };
+    expect_same_bits(&c, KILLS);
+}
+
 Test(resume, sft_by_epochs_ending_with_the_best_model)
 {
     const struct course c = { "sft",

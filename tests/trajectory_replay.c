@@ -237,14 +237,14 @@ static int run_algorithm(struct plumb_trajectory *g)
     if (algorithm && !strcmp(algorithm, "dpo")) {
         const char *types[8];
         double weights[8];
-        struct plumb_dpo_config c = { .train = g->train,
-                                            .beta = plumb_trajectory_option(g, "beta", 0.1),
-                                            .label_smoothing = plumb_trajectory_option(
-                                                g, "label_smoothing", 0),
-                                            .discopop_tau = plumb_trajectory_option(
-                                                g, "discopop_tau", 0.05) };
+        struct plumb_dpo_config c = {
+            .train = g->train,
+            .beta = plumb_trajectory_option(g, "beta", 0.1),
+            .label_smoothing = plumb_trajectory_option(g, "label_smoothing", 0),
+            .discopop_tau = plumb_trajectory_option(g, "discopop_tau", 0.05)
+        };
         read_losses(h, types, weights, &c);
-        struct plumb_dpo_task_options o;
+        struct plumb_pairs o;
         struct plumb_task task;
         PLUMB_TRY(plumb_task_dpo(&c, &o, &task));
         return train(g, &task);

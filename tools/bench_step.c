@@ -93,7 +93,7 @@ static int time_steps(const struct plumb_bench *b, bool share, enum plumb_dtype 
     const struct plumb_model_config model = smollm2_135m();
     const struct plumb_dataset data = { PLUMB_DATA_PREFERENCE, PAIRS * (repeats + 1), get, NULL,
                                         0 };
-    struct plumb_dpo_task_options o;
+    struct plumb_pairs o;
     struct plumb_task task;
     struct plumb_trainer t = { 0 };
     struct plumb_arena scratch = { 0 };

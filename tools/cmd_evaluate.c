@@ -121,7 +121,7 @@ struct evaluation {
     struct plumb_sft_config sft;
     struct plumb_dpo_config dpo;
     struct plumb_reward_config reward;
-    struct plumb_dpo_task_options dpo_task;
+    struct plumb_pairs dpo_task;
     struct plumb_task task;
     struct plumb_session s;
     bool referred;                         /* dpo: against a reference */

@@ -1,4 +1,4 @@
-/* `plumb sft`, `dpo`, `kto` and `reward`: options, task, session. */
+/* `plumb sft`, `dpo`, `cpo`, `orpo`, `kto` and `reward`: options, task, session. */
 #include <plumb/pairwise.h>
 
 #include "algos/tasks.h"
@@ -50,7 +50,7 @@ int plumb_run_dpo(int argc, char **argv, const struct plumb_session_watch *watch
 {
     struct plumb_options o;
     struct plumb_dpo_config c;
-    struct plumb_dpo_task_options task_options;
+    struct plumb_pairs pairs;
     struct plumb_task task;
     PLUMB_TRY(plumb_options_parse(&o, &plumb_dpo_options, &c, argc, argv));
     const struct plumb_session_wish wish = {
@@ -64,10 +64,64 @@ int plumb_run_dpo(int argc, char **argv, const struct plumb_session_watch *watch
                                       c.precompute_ref_batch_size),
     };
     int rc = plumb_dpo_config_finish(&c);
-    if (!rc) rc = plumb_task_dpo(&c, &task_options, &task);
+    if (!rc) rc = plumb_task_dpo(&c, &pairs, &task);
     if (!rc) rc = train(&wish, watch);
     plumb_options_release(&o);
     return rc;
+}
+
+/* The methods on pairs without a reference model. */
+union free_config {
+    struct plumb_train_config train; /* what each begins with */
+    struct plumb_cpo_config cpo;
+    struct plumb_orpo_config orpo;
+};
+
+/* `make` checks the config and makes the task. */
+static int run_free(const char *command, const struct plumb_option_set *set,
+                    int (*make)(union free_config *c, struct plumb_pairs *p, struct plumb_task *t),
+                    int argc, char **argv)
+{
+    struct plumb_options o;
+    union free_config c;
+    struct plumb_pairs pairs;
+    struct plumb_task task;
+    PLUMB_TRY(plumb_options_parse(&o, set, &c, argc, argv));
+    const struct plumb_session_wish wish = {
+        .command = command,
+        .task = &task,
+        .config = &c.train,
+        .options = &o,
+        .use = PLUMB_USE_PREFERENCE,
+    };
+    int rc = make(&c, &pairs, &task);
+    if (!rc) rc = train(&wish, NULL);
+    plumb_options_release(&o);
+    return rc;
+}
+
+static int make_cpo(union free_config *c, struct plumb_pairs *p, struct plumb_task *t)
+{
+    PLUMB_TRY(plumb_cpo_config_finish(&c->cpo));
+    *t = plumb_task_cpo(&c->cpo, p);
+    return PLUMB_OK;
+}
+
+static int make_orpo(union free_config *c, struct plumb_pairs *p, struct plumb_task *t)
+{
+    PLUMB_TRY(plumb_train_config_finish(&c->train));
+    *t = plumb_task_orpo(&c->orpo, p);
+    return PLUMB_OK;
+}
+
+static int run_cpo(int argc, char **argv)
+{
+    return run_free("cpo", &plumb_cpo_options, make_cpo, argc, argv);
+}
+
+static int run_orpo(int argc, char **argv)
+{
+    return run_free("orpo", &plumb_orpo_options, make_orpo, argc, argv);
 }
 
 static int run_kto(int argc, char **argv)
@@ -115,11 +169,18 @@ static int run_reward(int argc, char **argv)
 static int run_sft(int argc, char **argv) { return plumb_run_sft(argc, argv, NULL); }
 static int run_dpo(int argc, char **argv) { return plumb_run_dpo(argc, argv, NULL); }
 
-extern const struct plumb_cmd plumb_cmd_sft, plumb_cmd_dpo, plumb_cmd_kto, plumb_cmd_reward;
+extern const struct plumb_cmd plumb_cmd_sft, plumb_cmd_dpo, plumb_cmd_cpo, plumb_cmd_orpo,
+    plumb_cmd_kto, plumb_cmd_reward;
 const struct plumb_cmd plumb_cmd_sft = { "sft", "[options]", "fine-tune on texts or completions",
                                          run_sft, &plumb_sft_options };
 const struct plumb_cmd plumb_cmd_dpo = { "dpo", "[options]", "train on pairs of preferences",
                                          run_dpo, &plumb_dpo_options };
+const struct plumb_cmd plumb_cmd_cpo = { "cpo", "[options]",
+                                         "train on pairs without a reference model: CPO, SimPO",
+                                         run_cpo, &plumb_cpo_options };
+const struct plumb_cmd plumb_cmd_orpo = { "orpo", "[options]",
+                                          "train on pairs by likelihood and odds ratio", run_orpo,
+                                          &plumb_orpo_options };
 const struct plumb_cmd plumb_cmd_kto = { "kto", "[options]", "train on single rated completions",
                                          run_kto, &plumb_kto_options };
 const struct plumb_cmd plumb_cmd_reward = { "reward", "[options]", "train a reward model on pairs",
