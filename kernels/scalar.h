@@ -60,3 +60,19 @@ PLUMB_HD plumb_real plumb_log1mexp(plumb_real x)
     return x > PLUMB_R(-0.6931471805599453) ? plumb_log(-plumb_expm1(x))
                                             : plumb_log1p(-plumb_exp(x));
 }
+/* e^x - 1 - x, never below 0: the sum of its series where the difference would cancel. */
+PLUMB_HD plumb_real plumb_expm1_less_x(plumb_real x)
+{
+    const int last = sizeof x > 4 ? 17 : 10; /* power of the last term that counts */
+    if (!(plumb_abs(x) < PLUMB_R(0.5))) return plumb_expm1(x) - x;
+    plumb_real sum = 1;
+    for (int k = last; k > 2; k--)
+        sum = 1 + sum * x * (1 / (plumb_real)k);
+    return sum * x * x / 2;
+}
+/* x e^y, which overflows only where the product does: with half of e^y at a time. */
+PLUMB_HD plumb_real plumb_times_exp(plumb_real x, plumb_real y)
+{
+    const plumb_real half = plumb_finite(plumb_exp(y / 2));
+    return x * half * half;
+}

@@ -264,3 +264,18 @@ void golden_packed_values(struct golden_run *r, const struct golden_rows *rows, 
         padded[rows->from[m]] = got[m];
     golden_values(r, section, name, padded, rows->B * rows->T);
 }
+
+void golden_packed_differences(struct golden_run *r, const struct golden_rows *rows,
+                               const char *section, const char *name, const double *got,
+                               const double *terms)
+{
+    int64_t n;
+    const double *expected = plumb_golden_expected(r->file, r->at, section, name, &n);
+    double *shown = golden_alloc(r, (size_t)rows->M * sizeof *shown);
+    for (int64_t m = 0; expected && m < rows->M; m++) {
+        const double truth = expected[rows->from[m]];
+        const bool rounding = fabs(got[m] - truth) <= 4 * DBL_EPSILON * fabs(terms[m]);
+        shown[m] = rounding ? truth : got[m];
+    }
+    golden_packed_values(r, rows, section, name, shown);
+}

@@ -73,6 +73,11 @@ const double *golden_packed(struct golden_run *r, const struct golden_rows *rows
 /* Reports packed values for a padded expectation; padding is 0. */
 void golden_packed_values(struct golden_run *r, const struct golden_rows *rows, const char *section,
                           const char *name, const double *got);
+/* As above, for expectations that f64 found as a difference of terms of sizes `terms` (M): an error
+ * of four roundings of a term is the expectation's own. */
+void golden_packed_differences(struct golden_run *r, const struct golden_rows *rows,
+                               const char *section, const char *name, const double *got,
+                               const double *terms);
 
 /* The program's: counts what was left unreported as failed and releases the case. */
 void golden_finish(struct golden_run *r);
