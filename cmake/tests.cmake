@@ -69,3 +69,7 @@ target_include_directories(golden_losses PRIVATE ${CMAKE_BINARY_DIR})
 add_test(NAME golden_losses_cuda_sim COMMAND golden_losses --known)
 set_tests_properties(golden_losses_cuda_sim PROPERTIES TIMEOUT 600 ENVIRONMENT
     "PLUMB_TEST_DEVICE=cuda-sim;${test_environment}")
+# Programs built outside this tree link the plain library.
+if(NOT CMAKE_C_FLAGS MATCHES "sanitize")
+    include(tests/library.cmake)
+endif()

@@ -3,7 +3,7 @@
  * plumb_op_<op>[]`, closed by a row without a name; CMake collects the folders into gen/ops.def.
  * Nothing else names an op. */
 #pragma once
-#include <plumb/base.h>
+#include <plumb/backend.h>
 
 /* Storage class of a tensor under a precision profile (float32: all f32; bfloat16 mixed: as
  * noted; ref: all f64).

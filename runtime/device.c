@@ -1,4 +1,5 @@
 /* Devices: opening them, their memory, and the choice of instruction set. */
+#include <plumb/backend.h>
 #include <plumb/device.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,6 +103,28 @@ void plumb_device_close(struct plumb_device *dev)
     dev->backend->close(dev);
     *dev = (struct plumb_device){ 0 };
 }
+
+int plumb_device_new(const char *name, struct plumb_device **out)
+{
+    struct plumb_device dev;
+    *out = NULL;
+    PLUMB_TRY(plumb_device_open(name, &dev));
+    *out = malloc(sizeof dev);
+    if (*out) {
+        **out = dev;
+        return PLUMB_OK;
+    }
+    plumb_device_close(&dev);
+    return plumb_fail(PLUMB_EMEM, "device %s: no memory for it", name);
+}
+
+void plumb_device_delete(struct plumb_device *dev)
+{
+    if (dev) plumb_device_close(dev);
+    free(dev);
+}
+
+enum plumb_device_kind plumb_device_kind(const struct plumb_device *dev) { return dev->kind; }
 
 bool plumb_device_have_cuda(void)
 {

@@ -1,4 +1,4 @@
-/* Faults: a code and a thread-local text. */
+/* Versions; faults: a code and a thread-local text. */
 #include <plumb/base.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -6,6 +6,9 @@
 #include <string.h>
 
 static _Thread_local char message[2048];
+
+const char *plumb_version(void) { return PLUMB_VERSION; }
+int plumb_abi_version(void) { return PLUMB_ABI; }
 
 int plumb_fail(int code, const char *fmt, ...)
 {

@@ -3,6 +3,7 @@
  * golden_<op>[]`, closed by a row without a name; nothing else names them. Every value of the
  * case's `expected` must be reported or waived. */
 #pragma once
+#include <plumb/backend.h>
 #include <plumb/device.h>
 
 #include "tests/golden.h"

@@ -1,6 +1,6 @@
 /* Tensors of f64, f32 or bf16 with values given as doubles, on any device. */
 #pragma once
-#include <plumb/base.h>
+#include <plumb/backend.h>
 
 /* `count` elements, rounded to nearest; NaN throughout when values is NULL. Release with
  * plumb_test_free. */

@@ -1,5 +1,6 @@
 /* Timing for `plumb bench`: medians of repeats, ceilings of the same run. */
 #pragma once
+#include <plumb/backend.h>
 #include <plumb/device.h>
 #include <stdio.h>
 

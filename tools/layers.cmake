@@ -4,7 +4,7 @@
 cmake_minimum_required(VERSION 3.25)
 set(of_include "")
 set(of_kernels kernels gen)
-set(of_runtime runtime kernels)
+set(of_runtime runtime kernels gen)
 set(of_algos algos runtime kernels)
 set(of_io io)
 set(of_bench bench runtime kernels gen)

@@ -7,8 +7,8 @@
  * cpu and ref there is one side for all. What the host fills has a place of its own on the device,
  * the mirror of the host's side: nothing queued earlier uses it, so it can be sent at once. */
 #pragma once
-#include <plumb/base.h>
-PLUMB_BEGIN_C
+#include <plumb/backend.h>
+PLUMB_BEGIN_INTERNAL
 
 struct plumb_arena_side {
     char *base;             /* NULL while counting */
@@ -58,4 +58,4 @@ void plumb_arena_reset(struct plumb_arena *a, struct plumb_mark mark);
 void plumb_arena_reset_queued(struct plumb_arena *a, struct plumb_mark mark);
 void plumb_arena_empty(struct plumb_arena *a);
 
-PLUMB_END_C
+PLUMB_END_INTERNAL

@@ -1,8 +1,29 @@
-/* What a device backend is: a shared library with one function, plumb_backend_v1, that returns the
- * table below. The program opens it when a device is asked for, so it starts without a driver. */
+/* What a device is, and what a backend is: a shared library with one function, plumb_backend_v1,
+ * that returns the table below. The program opens it when a device is asked for, so it starts
+ * without a driver. Not installed: a backend belongs to the library it was built with. */
 #pragma once
 #include <plumb/base.h>
-PLUMB_BEGIN_C
+PLUMB_BEGIN_INTERNAL
+
+struct plumb_backend;
+struct plumb_device {
+    enum plumb_device_kind kind;
+    int index;
+    void *stream;           /* ops of a cuda device run in its order; NULL on cpu and ref */
+    enum plumb_dtype round; /* ref: every intermediate is rounded to it; 0 = float64 as it is */
+    const struct plumb_backend *backend; /* the code of a cuda device; NULL on cpu and ref */
+    void *state;                         /* the backend's own; NULL on cpu and ref */
+    void *reserved[3]; /* programs hold copies of plumb_cpu and plumb_ref of this size */
+};
+
+/* Devices by value, for the engine: as plumb_device_new of device.h, and leaving a closed cuda
+ * device zeroed; takes any. */
+int plumb_device_open(const char *name, struct plumb_device *out);
+void plumb_device_close(struct plumb_device *dev);
+static inline bool plumb_device_is_host(const struct plumb_device *dev)
+{
+    return dev->kind != PLUMB_DEV_CUDA;
+}
 
 enum { PLUMB_BACKEND_ABI = 2 };
 
@@ -59,4 +80,4 @@ int plumb_backend_run(const struct plumb_device *dev, const char *name, const vo
 size_t plumb_backend_size(const struct plumb_device *dev, const char *name, const void *args,
                           size_t args_bytes);
 
-PLUMB_END_C
+PLUMB_END_INTERNAL

@@ -5,12 +5,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* PLUMB_BEGIN_C .. PLUMB_END_C: what the library exports; all else in it is hidden.
+ * PLUMB_BEGIN_INTERNAL: C as well, but for the engine of this tree alone: not installed. */
 #ifdef __cplusplus
-#define PLUMB_BEGIN_C extern "C" {
-#define PLUMB_END_C }
+#define PLUMB_BEGIN_INTERNAL extern "C" {
+#define PLUMB_END_INTERNAL }
 #else
-#define PLUMB_BEGIN_C
-#define PLUMB_END_C
+#define PLUMB_BEGIN_INTERNAL
+#define PLUMB_END_INTERNAL
+#endif
+#if defined(PLUMB_BUILDS_LIBRARY)
+#define PLUMB_BEGIN_C PLUMB_BEGIN_INTERNAL _Pragma("GCC visibility push(default)")
+#define PLUMB_END_C _Pragma("GCC visibility pop") PLUMB_END_INTERNAL
+#else
+#define PLUMB_BEGIN_C PLUMB_BEGIN_INTERNAL
+#define PLUMB_END_C PLUMB_END_INTERNAL
 #endif
 #if defined(__GNUC__) || defined(__clang__)
 #define PLUMB_PRINTF(f, a) __attribute__((format(printf, f, a)))
@@ -21,6 +30,14 @@
 PLUMB_BEGIN_C
 
 #define PLUMB_VERSION "0.1.0"
+/* The number in libplumb.so.<n>. It goes up with every change after which a program has to be built
+ * again: a struct of a contract with another size or order, a function with other arguments. New
+ * structs, functions, formulas and status codes leave it as it is. */
+#define PLUMB_ABI 1
+
+/* Both of the library that the program has opened, which may be newer than its headers. */
+const char *plumb_version(void);
+int plumb_abi_version(void);
 
 /* Status codes: 0 is success, faults are negative. The text of the last fault is thread-local. */
 #define PLUMB_STATUS_LIST(X)                                                                       \
@@ -85,18 +102,11 @@ struct plumb_tensor {
 
 /* Where an op runs. `cpu` is native code, `ref` plain f64 loops: every float tensor is f64 there.
  * `cuda` is whatever backend `plumb/device.h` has opened: there all tensors and index arrays of a
- * contract lie in the device's memory, but for those that its header calls host memory. */
+ * contract lie in the device's memory, but for those that its header calls host memory. What is
+ * inside a device is the library's own business: programs hold pointers. */
 enum plumb_device_kind { PLUMB_DEV_CPU, PLUMB_DEV_REF, PLUMB_DEV_CUDA };
-struct plumb_backend;
-struct plumb_device {
-    enum plumb_device_kind kind;
-    int index;
-    void *stream;           /* ops of a cuda device run in its order; NULL on cpu and ref */
-    enum plumb_dtype round; /* ref: every intermediate is rounded to it; 0 = float64 as it is */
-    const struct plumb_backend *backend; /* the code of a cuda device; NULL on cpu and ref */
-    void *state;                         /* the backend's own; NULL on cpu and ref */
-};
-extern const struct plumb_device plumb_cpu, plumb_ref;
+struct plumb_device;
+extern const struct plumb_device plumb_cpu, plumb_ref; /* for their addresses */
 
 /* Instruction sets of the native code, chosen once per process; PLUMB_ISA=v2|v3|v4 in the
  * environment lowers it. */

@@ -1,7 +1,7 @@
 /* Tokenised examples: what io offers and algos consume. Column names and types are TRL's. */
 #pragma once
 #include <plumb/base.h>
-PLUMB_BEGIN_C
+PLUMB_BEGIN_INTERNAL
 
 enum plumb_dataset_type {
     PLUMB_DATA_LANGUAGE_MODELING, /* completion[0] = the whole text, prompt empty */
@@ -38,4 +38,4 @@ struct plumb_dataset {
     uint64_t content_hash; /* of everything `get` returns */
 };
 
-PLUMB_END_C
+PLUMB_END_INTERNAL

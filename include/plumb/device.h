@@ -5,21 +5,19 @@
 #include <plumb/base.h>
 PLUMB_BEGIN_C
 
-/* Opens "cpu", "ref", "cuda", "cuda:<index>" or "cuda-sim" (the CUDA sources run on the CPU).
- * A cuda device needs its backend, libplumb_cuda.so or libplumb_cuda_sim.so, which is looked for
- * in $PLUMB_BACKENDS, beside the program, in ../lib from there and where the system's linker
- * looks. Fails with PLUMB_ENOTSUP saying what is missing, PLUMB_EUSAGE for an unknown name. */
-int plumb_device_open(const char *name, struct plumb_device *out);
-void plumb_device_close(struct plumb_device *dev); /* takes any; leaves a closed cuda zeroed */
-/* Whether a device of kind cuda could be opened: "auto" is then cuda, else cpu. Never fails. */
+/* A device of its own by name: "cpu", "ref", "cuda", "cuda:<index>" or "cuda-sim" (the CUDA sources
+ * run on the CPU). A cuda device needs its backend, libplumb_cuda.so or libplumb_cuda_sim.so, which
+ * is looked for in $PLUMB_BACKENDS, beside the program, in ../lib from there, beside libplumb.so
+ * and where the system's linker looks. Fails with PLUMB_ENOTSUP saying what is missing,
+ * PLUMB_EUSAGE for an unknown name. End it with plumb_device_delete. */
+int plumb_device_new(const char *name, struct plumb_device **out);
+/* Waits for what is queued, then ends the device; NULL is fine. */
+void plumb_device_delete(struct plumb_device *dev);
+enum plumb_device_kind plumb_device_kind(const struct plumb_device *dev);
+/* Whether a device of kind cuda could be opened. Never fails. */
 bool plumb_device_have_cuda(void);
 /* One line for people: the name of a GPU, or the instruction set in use. */
 void plumb_device_describe(const struct plumb_device *dev, char *out, size_t n);
-/* Whether the host may follow pointers into the device's memory. */
-static inline bool plumb_device_is_host(const struct plumb_device *dev)
-{
-    return dev->kind != PLUMB_DEV_CUDA;
-}
 
 /* Free and total bytes of a cuda device's memory. */
 int plumb_device_memory(const struct plumb_device *dev, size_t *free_bytes, size_t *total);

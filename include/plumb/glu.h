@@ -2,8 +2,12 @@
  * without a gate. SiLU for SWIGLU; GELU by erf or by tanh (arXiv:1606.08415). */
 #pragma once
 #include <plumb/base.h>
-#include <plumb/model.h>
 PLUMB_BEGIN_C
+
+enum plumb_act_kind { /* of the MLP; the GLU kinds have a gate and an up projection */
+    PLUMB_ACT_SWIGLU, PLUMB_ACT_GEGLU_TANH, PLUMB_ACT_GEGLU_ERF,
+    PLUMB_ACT_GELU_TANH, PLUMB_ACT_GELU_ERF
+};
 
 struct plumb_glu {
     size_t struct_bytes;

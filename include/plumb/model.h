@@ -2,15 +2,11 @@
  * list of its parameters, through which weights are read and written under their Hugging Face
  * names. */
 #pragma once
-#include <plumb/base.h>
-PLUMB_BEGIN_C
+#include <plumb/glu.h>
+#include <plumb/norm.h>
+#include <plumb/rope.h>
+PLUMB_BEGIN_INTERNAL
 
-enum plumb_norm_kind { PLUMB_NORM_RMS, PLUMB_NORM_LAYER };
-enum plumb_act_kind { /* of the MLP; the GLU kinds have a gate and an up projection */
-    PLUMB_ACT_SWIGLU, PLUMB_ACT_GEGLU_TANH, PLUMB_ACT_GEGLU_ERF,
-    PLUMB_ACT_GELU_TANH, PLUMB_ACT_GELU_ERF
-};
-enum plumb_rope_kind { PLUMB_ROPE_NONE, PLUMB_ROPE_HALF, PLUMB_ROPE_INTERLEAVED };
 enum plumb_rope_scaling { PLUMB_ROPE_DEFAULT, PLUMB_ROPE_LINEAR, PLUMB_ROPE_LLAMA3 };
 
 struct plumb_model_config {
@@ -84,4 +80,4 @@ int plumb_model_params(const struct plumb_model_config *c, struct plumb_param *o
 /* An upper bound of *count. */
 int64_t plumb_model_param_capacity(const struct plumb_model_config *c);
 
-PLUMB_END_C
+PLUMB_END_INTERNAL

@@ -4,8 +4,9 @@
  * A row may hold G groups normalised one by one with the same w (q/k norm of heads). */
 #pragma once
 #include <plumb/base.h>
-#include <plumb/model.h>
 PLUMB_BEGIN_C
+
+enum plumb_norm_kind { PLUMB_NORM_RMS, PLUMB_NORM_LAYER };
 
 struct plumb_norm {
     size_t struct_bytes;

@@ -2,8 +2,9 @@
  * angle pos * freq. */
 #pragma once
 #include <plumb/base.h>
-#include <plumb/model.h>
 PLUMB_BEGIN_C
+
+enum plumb_rope_kind { PLUMB_ROPE_NONE, PLUMB_ROPE_HALF, PLUMB_ROPE_INTERLEAVED };
 
 struct plumb_rope {
     size_t struct_bytes;

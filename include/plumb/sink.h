@@ -2,7 +2,7 @@
  * call it. */
 #pragma once
 #include <plumb/base.h>
-PLUMB_BEGIN_C
+PLUMB_BEGIN_INTERNAL
 
 struct plumb_metric {
     const char *name; /* TRL's name: "loss", "rewards/chosen", ... */
@@ -18,4 +18,4 @@ struct plumb_sink {
                      int count);
 };
 
-PLUMB_END_C
+PLUMB_END_INTERNAL

@@ -1,7 +1,7 @@
 /* Text and token ids: a table of functions that io's tokenizers fill. */
 #pragma once
 #include <plumb/base.h>
-PLUMB_BEGIN_C
+PLUMB_BEGIN_INTERNAL
 
 /* Growing array of ids owned by its user; zero-initialise, release with plumb_idbuf_release. */
 struct plumb_idbuf {
@@ -29,4 +29,4 @@ struct plumb_text {
     bool (*is_special)(void *self, int32_t id);
 };
 
-PLUMB_END_C
+PLUMB_END_INTERNAL

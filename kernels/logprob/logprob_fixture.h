@@ -4,6 +4,7 @@
 #pragma once
 #include <criterion/criterion.h>
 #include <math.h>
+#include <plumb/backend.h>
 #include <plumb/device.h>
 #include <plumb/logprob.h>
 #include <plumb/rng.h>

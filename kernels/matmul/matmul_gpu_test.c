@@ -2,6 +2,7 @@
  * against small integers, whose products are exact in every dtype here, and its promises. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <plumb/backend.h>
 #include <plumb/device.h>
 #include <plumb/matmul.h>
 #include <stdlib.h>

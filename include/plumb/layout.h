@@ -1,0 +1,25 @@
+/* What the structs of the contracts look like in memory, for programs that cannot include the
+ * headers: bindings of other languages build their own from this table, so they cannot differ. */
+#pragma once
+#include <plumb/base.h>
+PLUMB_BEGIN_C
+
+/* Kinds: 'b' bool, 'i' an integer of 32 bits or an enum, 'l' int64_t, 'u' size_t or uint64_t,
+ * 'd' double, 't' struct plumb_tensor, 'p' a pointer, 'x' anything else. */
+struct plumb_layout_field {
+    const char *name;
+    size_t offset, bytes;
+    char kind;
+};
+
+struct plumb_layout {
+    const char *name; /* "plumb_pairwise" */
+    size_t bytes;
+    const struct plumb_layout_field *fields; /* in order of offset */
+    int64_t field_count;
+};
+
+/* Every struct of the installed headers, sorted by name. */
+const struct plumb_layout *plumb_layouts(int64_t *count);
+
+PLUMB_END_C
