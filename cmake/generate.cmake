@@ -67,3 +67,11 @@ file(CONFIGURE OUTPUT gen/layouts.h CONTENT "${layouts}")
 list(TRANSFORM public_headers REPLACE "(.+)" "#include <\\1>\n" OUTPUT_VARIABLE includes)
 list(JOIN includes "" includes)
 file(CONFIGURE OUTPUT gen/layout_headers.h CONTENT "${includes}")
+# gen/losses.def is the table of all formulas: texts, inputs, options, sources.
+file(GLOB loss_sources CONFIGURE_DEPENDS kernels/*/*.h include/plumb/*.h include/plumb/*.def)
+add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/gen/losses.def
+    COMMAND ${CMAKE_COMMAND} -DROOT=${CMAKE_SOURCE_DIR} -DOUT=${CMAKE_BINARY_DIR}/gen/losses.def
+        -P ${CMAKE_SOURCE_DIR}/tools/losses.cmake
+    DEPENDS ${loss_sources} tools/losses.cmake)
+set_source_files_properties(tools/cmd_losses.c PROPERTIES
+    OBJECT_DEPENDS ${CMAKE_BINARY_DIR}/gen/losses.def)

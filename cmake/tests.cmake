@@ -46,6 +46,9 @@ foreach(check layers checksrc)
         COMMAND ${CMAKE_COMMAND} -DROOT=${CMAKE_SOURCE_DIR}
             -P ${CMAKE_SOURCE_DIR}/tools/${check}.cmake)
 endforeach()
+add_test(NAME losses_page COMMAND ${CMAKE_COMMAND} -DPLUMB=$<TARGET_FILE:plumb_bin>
+    -DPAGE=${CMAKE_SOURCE_DIR}/docs/losses.md -DOUT=${CMAKE_BINARY_DIR}/tests/losses.md
+    -P ${CMAKE_SOURCE_DIR}/tools/losses_page.cmake)
 # Programs that replay a folder of expected values: golden_<what> [DIR], by default the shared one.
 file(GLOB golden_sources CONFIGURE_DEPENDS tests/golden_*.c)
 list(FILTER golden_sources EXCLUDE REGEX "_test\\.c$|golden_run\\.c$")

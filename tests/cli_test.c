@@ -65,7 +65,14 @@ Test(cli, failures_are_exit_code_1_and_name_the_file)
 Test(cli, losses_lists_the_formulas_with_their_sources)
 {
     PROGRAM_RUN(&p, "losses");
-    cr_expect(p.code == 0 && strstr(p.out, "arXiv:2305.18290") && strstr(p.out, "robust"));
+    cr_assert_eq(p.code, 0, "%s", p.err);
+    cr_expect(strstr(p.out, "arXiv:2305.18290") && strstr(p.out, "robust"));
+    const char *simpo = strstr(p.out, "\n  simpo ");
+    cr_assert_not_null(simpo);
+    cr_expect(strstr(simpo, "      Label-smoothed -log s(z), z = beta (lw / |yw| - ll / |yl|)"));
+    cr_expect(strstr(simpo, "inputs: lw, ll, nw, nl, margin\n      options: beta=0.1, "
+                            "label_smoothing=0, gamma=0.5\n"));
+    cr_expect(strstr(p.out, "\n  kto                  kto (default)\n"));
 }
 
 Test(cli, inspect_shows_config_and_tensors_of_a_model)

@@ -20,8 +20,7 @@ static const char *type_name(const struct plumb_option *row)
     }
 }
 
-/* Prints words of `text` in lines of WIDTH columns, each behind `indent` spaces. */
-static void print_wrapped(FILE *out, int indent, const char *text)
+void plumb_print_wrapped(FILE *out, int indent, const char *text)
 {
     int column = 0;
     while (*text) {
@@ -59,7 +58,7 @@ static void print_row(FILE *out, const struct plumb_option_set *set, const struc
     else
         fprintf(out, "   default %s", fallback ? fallback : "None");
     fprintf(out, "%s%s\n", bounds[0] ? ", " : "", bounds);
-    print_wrapped(out, 8, line);
+    plumb_print_wrapped(out, 8, line);
 }
 
 /* Rows that say the same thing about any value stand together. */
@@ -83,7 +82,7 @@ static const struct plumb_option *print_fixed(FILE *out, const struct plumb_opti
         used += (size_t)snprintf(line + used, sizeof line - used, "%s %s",
                                  c == row->choices ? "" : " or", *c);
     if (used < sizeof line) snprintf(line + used, sizeof line - used, "; %s", row->help);
-    print_wrapped(out, 2, line);
+    plumb_print_wrapped(out, 2, line);
     return row;
 }
 

@@ -16,9 +16,6 @@ int plumb_options_read_yaml(struct plumb_options *o, const char *path);
 struct plumb_setting *plumb_option_lookup(struct plumb_options *o, const char *name, bool *negated);
 /* The message for an unknown option, naming the nearest name. Returns PLUMB_EUSAGE. */
 int plumb_option_unknown(const struct plumb_options *o, const char *where, const char *name);
-/* The default of a row in a set. */
-const char *plumb_option_fallback(const struct plumb_option_set *set,
-                                  const struct plumb_option *row);
 /* The bounds of a number as text, "" when there are none. */
 void plumb_option_bounds(const struct plumb_option *row, char *out, size_t n);
 bool plumb_option_is_switch(const struct plumb_option *row); /* may be given without a value */

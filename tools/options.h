@@ -93,3 +93,8 @@ const struct plumb_setting *plumb_options_find(const struct plumb_options *o, co
 int plumb_options_json(const struct plumb_options *o, cJSON **out);
 /* Every option with type, default, bounds, unit and help, by group. */
 void plumb_options_help(FILE *out, const struct plumb_option_set *set);
+/* The default of a row in a set; NULL = None. */
+const char *plumb_option_fallback(const struct plumb_option_set *set,
+                                  const struct plumb_option *row);
+/* Words of `text` in lines of at most 88 columns, each behind `indent` spaces. */
+void plumb_print_wrapped(FILE *out, int indent, const char *text);
