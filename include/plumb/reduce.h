@@ -3,13 +3,15 @@
 #include <plumb/base.h>
 PLUMB_BEGIN_C
 
-/* Sums or means of runs of a vector: y[r] = sum (or mean) of x[offset[r] .. offset[r+1]); an
- * empty run gives 0. Backward: dx[m] = dy[r] (or dy[r] / length). */
+/* Sums or means of runs of a vector: y[r] = scale * sum (or mean) of discount^t x[offset[r] + t];
+ * an empty run gives 0. Backward: dx[offset[r] + t] = scale * discount^t * dy[r] (or that over the
+ * length). With a discount: returns of segments, advantages of CPL (arXiv:2310.13639). */
 struct plumb_segsum {
     size_t struct_bytes;
     int64_t M, R;
     const int32_t *offset;       /* (R+1) non-decreasing, offset[0] >= 0, offset[R] <= M */
     bool mean;
+    double scale, discount;      /* 0 = 1, which keeps the bits of plain sums; discount in [0, 1] */
     struct plumb_tensor x, y;    /* (M) in, (R) out; f32 */
     struct plumb_tensor dy, dx;  /* (R) in, (M) out (entries outside the runs are not written);
                                   * f32 */

@@ -32,6 +32,9 @@ static int check_segsum(const struct plumb_device *dev, const struct plumb_segsu
     PLUMB_TRY(plumb_check_size("segsum", "M", a->M, 0));
     PLUMB_TRY(plumb_check_size("segsum", "R", a->R, 0));
     PLUMB_TRY(check_offsets(dev, a));
+    if (!(a->discount >= 0 && a->discount <= 1))
+        return plumb_fail(PLUMB_EINVAL, "segsum: discount=%g, must be in [0, 1]", a->discount);
+    if (!isfinite(a->scale)) return plumb_fail(PLUMB_EINVAL, "segsum: scale=%g", a->scale);
     const struct plumb_tensor *longer = backward ? &a->dx : &a->x,
                               *shorter = backward ? &a->dy : &a->y;
     if (a->M > 0)

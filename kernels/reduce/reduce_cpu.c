@@ -12,13 +12,16 @@ int PLUMB_CPU_FN(plumb_segsum_fwd_cpu)(const struct plumb_segsum *a)
 {
     const float *x = a->x.data;
     float *y = a->y.data;
+    const double discount = plumb_segsum_discounts(a) ? a->discount : 1;
 #pragma omp parallel for schedule(static) if (a->M > 65536)
     for (int64_t r = 0; r < a->R; r++) {
         const int64_t length = a->offset[r + 1] - a->offset[r];
-        double sum = 0;
-        for (int64_t i = a->offset[r]; i < a->offset[r + 1]; i++)
-            sum += (double)x[i];
-        y[r] = (float)(a->mean && length ? sum / (double)length : sum);
+        double sum = 0, weight = 1;
+        for (int64_t i = a->offset[r]; i < a->offset[r + 1]; i++) {
+            sum += weight * (double)x[i];
+            weight *= discount;
+        }
+        y[r] = (float)plumb_segsum_scaled(a, sum, length);
     }
     return PLUMB_OK;
 }
@@ -27,12 +30,15 @@ int PLUMB_CPU_FN(plumb_segsum_bwd_cpu)(const struct plumb_segsum *a)
 {
     const float *dy = a->dy.data;
     float *dx = a->dx.data;
+    const double discount = plumb_segsum_discounts(a) ? a->discount : 1;
 #pragma omp parallel for schedule(static) if (a->M > 65536)
     for (int64_t r = 0; r < a->R; r++) {
         const int64_t length = a->offset[r + 1] - a->offset[r];
-        const float g = a->mean ? dy[r] / (float)length : dy[r]; /* empty runs write nothing */
-        for (int64_t i = a->offset[r]; i < a->offset[r + 1]; i++)
-            dx[i] = g;
+        double g = plumb_segsum_scaled(a, (double)dy[r], length); /* empty runs write nothing */
+        for (int64_t i = a->offset[r]; i < a->offset[r + 1]; i++) {
+            dx[i] = (float)g;
+            g *= discount;
+        }
     }
     return PLUMB_OK;
 }

@@ -1,5 +1,5 @@
-/* Cases of the reductions. segsum: elements, runs, mean. colsum: rows, columns, extra elements
- * between rows. */
+/* Cases of the reductions. segsum: elements, runs, mean; opt: scale, discount. colsum: rows,
+ * columns, extra elements between rows. */
 #include <plumb/reduce.h>
 
 #include "kernels/op.h"
@@ -13,6 +13,8 @@ static const struct plumb_case segsum_cases[] = {
     { "runs that start and end in one sector", { 40, 33, 1 } },
     { "long and short runs", { 20000, 5, 0 } },
     { "several threads", { 70000, 40, 1 } },
+    { "scaled and discounted", { 333, 12, 0 }, { -0.25, 0.9375 } },
+    { "means of long runs, discounted", { 20000, 5, 1 }, { 0, 0.999 } },
     { "64 k log-probs in 512 sequences", { 65536, 512 }, .bench = true },
     { "1 M log-probs in 2048 sequences", { 1 << 20, 2048, 1 }, .bench = true },
 };
@@ -23,7 +25,9 @@ static void segsum_setup(const struct plumb_case *c, struct plumb_case_mem *m, v
     *a = (struct plumb_segsum){ .struct_bytes = sizeof *a,
                                 .M = c->dim[0],
                                 .R = c->dim[1],
-                                .mean = c->dim[2] };
+                                .mean = c->dim[2],
+                                .scale = c->opt[0],
+                                .discount = c->opt[1] };
     int32_t *offset = plumb_case_index(m, a->R + 1);
     /* Each run takes up to its share twice over, so some are empty and all but the last leave a
      * rest. */

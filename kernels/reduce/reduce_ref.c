@@ -1,6 +1,13 @@
 /* Oracles of the reductions: plain loops in f64, each sum rounded to `round`. */
 #include <plumb/reduce.h>
 
+#include "kernels/reduce/reduce.h"
+
+static double weight_at(const struct plumb_segsum *a, int64_t t, enum plumb_dtype round)
+{
+    return plumb_segsum_discounts(a) ? plumb_dtype_round(round, pow(a->discount, (double)t)) : 1;
+}
+
 void plumb_segsum_fwd_ref(const struct plumb_segsum *a, enum plumb_dtype round)
 {
     const double *x = a->x.data;
@@ -9,8 +16,8 @@ void plumb_segsum_fwd_ref(const struct plumb_segsum *a, enum plumb_dtype round)
         const int64_t length = a->offset[r + 1] - a->offset[r];
         double sum = 0;
         for (int64_t i = a->offset[r]; i < a->offset[r + 1]; i++)
-            sum = plumb_dtype_round(round, sum + x[i]);
-        y[r] = a->mean && length ? plumb_dtype_round(round, sum / (double)length) : sum;
+            sum = plumb_dtype_round(round, sum + weight_at(a, i - a->offset[r], round) * x[i]);
+        y[r] = plumb_dtype_round(round, plumb_segsum_scaled(a, sum, length));
     }
 }
 
@@ -21,7 +28,8 @@ void plumb_segsum_bwd_ref(const struct plumb_segsum *a, enum plumb_dtype round)
     for (int64_t r = 0; r < a->R; r++) {
         const int64_t length = a->offset[r + 1] - a->offset[r];
         for (int64_t i = a->offset[r]; i < a->offset[r + 1]; i++)
-            dx[i] = a->mean ? plumb_dtype_round(round, dy[r] / (double)length) : dy[r];
+            dx[i] = plumb_dtype_round(round, weight_at(a, i - a->offset[r], round) *
+                                                 plumb_segsum_scaled(a, dy[r], length));
     }
 }
 

@@ -47,6 +47,27 @@ Test(reduce, empty_runs_give_zero_and_gaps_are_not_written)
               dx[5] == -1);
 }
 
+/* 0.5^t: 1 + 2/2 + 4/4 = 3; the first element of a run counts whole wherever it lies. */
+Test(reduce, a_discount_counts_from_the_start_of_each_run)
+{
+    float x[6] = { 9, 1, 2, 4, 6, 8 }, y[2], dy[2] = { 8, -4 }, dx[6];
+    const int32_t offset[3] = { 1, 4, 6 };
+    const struct plumb_segsum a = { .struct_bytes = sizeof a,
+                                    .M = 6,
+                                    .R = 2,
+                                    .offset = offset,
+                                    .scale = 2,
+                                    .discount = 0.5,
+                                    .x = { x, PLUMB_F32 },
+                                    .y = { y, PLUMB_F32 },
+                                    .dy = { dy, PLUMB_F32 },
+                                    .dx = { dx, PLUMB_F32 } };
+    cr_assert_eq(run(plumb_segsum_fwd, &a), PLUMB_OK, "%s", plumb_errmsg());
+    cr_expect(y[0] == 6 && y[1] == 20, "%g %g", (double)y[0], (double)y[1]);
+    cr_assert_eq(run(plumb_segsum_bwd, &a), PLUMB_OK);
+    cr_expect(dx[1] == 16 && dx[2] == 8 && dx[3] == 4 && dx[4] == -8 && dx[5] == -4);
+}
+
 /* f32 would lose every 1 beside 2^25; f64 keeps them and rounds once. */
 Test(reduce, runs_are_summed_in_f64)
 {

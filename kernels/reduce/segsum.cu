@@ -5,6 +5,7 @@
 #include <plumb/reduce.h>
 
 #include "kernels/gpu_sequence.h"
+#include "kernels/reduce/reduce.h"
 
 enum {
     BLOCK = 256,
@@ -18,8 +19,15 @@ enum {
 
 struct segsum_job {
     struct plumb_segsum a;
-    int runs; /* of a block */
+    double discount, leap; /* leap = discount^BLOCK, how far apart a thread's elements are */
+    int runs;              /* of a block */
 };
+
+/* discount^n. */
+PLUMB_DEVICE double power(const struct segsum_job *j, int64_t n)
+{
+    return j->discount == 1 ? 1.0 : pow(j->discount, (double)n);
+}
 
 /* The runs of one block and the part of the vector that they cover. */
 struct segsum_range {
@@ -74,10 +82,11 @@ PLUMB_DEVICE void fill(const float *x, const struct segsum_range *r, int64_t bas
 }
 
 /* Walks the range; leaves the warps' shares of each run in `sums`. */
-PLUMB_DEVICE void add_up(const float *x, const struct segsum_range *r, const int32_t *at,
-                         bool aligned, float *stage, double (*sums)[WARPS + 1])
+PLUMB_DEVICE void add_up(const struct segsum_job *j, const struct segsum_range *r,
+                         const int32_t *at, bool aligned, float *stage, double (*sums)[WARPS + 1])
 {
-    double sum = 0;
+    const float *x = (const float *)j->a.x.data;
+    double sum = 0, weight = power(j, threadIdx.x);
     int run = 0;
     for (int64_t base = r->begin / SECTOR * SECTOR; run < r->count; base += CHUNK) {
         fill(x, r, base, aligned, stage);
@@ -87,12 +96,14 @@ PLUMB_DEVICE void add_up(const float *x, const struct segsum_range *r, const int
             const int64_t from = begin > base ? begin : base;
             const int64_t to = end < base + CHUNK ? end : base + CHUNK;
             const int64_t skip = (threadIdx.x - (from - begin)) & (BLOCK - 1);
-            for (int64_t i = from + skip; i < to; i += BLOCK)
-                sum += (double)stage[i - base];
+            for (int64_t i = from + skip; i < to; i += BLOCK) {
+                sum += weight * (double)stage[i - base];
+                weight *= j->leap;
+            }
             if (end > base + CHUNK) break;
             sum = plumb_warp_sum(sum);
             if (threadIdx.x % 32 == 0) sums[run][threadIdx.x / 32] = sum;
-            sum = 0;
+            sum = 0, weight = power(j, threadIdx.x);
             run++;
         }
         __syncthreads();
@@ -107,13 +118,12 @@ __global__ void segsum_sums(struct segsum_job j, bool aligned)
     float *y = (float *)j.a.y.data;
     const struct segsum_range r = read_range(&j, at);
     const int run = (int)threadIdx.x;
-    if (r.good) add_up((const float *)j.a.x.data, &r, at, aligned, stage, sums);
+    if (r.good) add_up(&j, &r, at, aligned, stage, sums);
     if (run >= r.count) return;
     double sum = r.good ? 0 : (double)NAN;
     for (int w = 0; r.good && w < WARPS; w++)
         sum += sums[run][w];
-    const int32_t length = at[run + 1] - at[run];
-    y[r.first + run] = (float)(j.a.mean && length ? sum / (double)length : sum);
+    y[r.first + run] = (float)plumb_segsum_scaled(&j.a, sum, at[run + 1] - at[run]);
 }
 
 /* The run that holds element i of the block's range. */
@@ -130,30 +140,38 @@ PLUMB_DEVICE int find(const int32_t *at, int count, int64_t i)
     return low;
 }
 
+/* The gradient of element i. */
+PLUMB_DEVICE float spread(const struct segsum_job *j, const int32_t *at, const double *g, int count,
+                          int64_t i)
+{
+    const int run = find(at, count, i);
+    return (float)(power(j, i - at[run]) * g[run]);
+}
+
 __global__ void segsum_spread(struct segsum_job j, bool aligned)
 {
     __shared__ int32_t at[RUNS + 1];
-    __shared__ float g[RUNS];
+    __shared__ double g[RUNS];
     float *dx = (float *)j.a.dx.data;
     const struct segsum_range r = read_range(&j, at);
     if (!r.good) return;
     if ((int)threadIdx.x < r.count) {
         const int32_t length = at[threadIdx.x + 1] - at[threadIdx.x];
         const float dy = ((const float *)j.a.dy.data)[r.first + threadIdx.x];
-        g[threadIdx.x] = j.a.mean ? dy / (float)length : dy; /* empty runs write nothing */
+        g[threadIdx.x] = plumb_segsum_scaled(&j.a, (double)dy, length); /* empty: not written */
     }
     __syncthreads();
     const int64_t head = aligned ? (r.begin + SECTOR - 1) / SECTOR * SECTOR : r.end;
     const int64_t tail = aligned ? r.end / SECTOR * SECTOR : r.end;
     for (int64_t i = head + 4 * threadIdx.x; i < tail; i += 4 * BLOCK) {
         plumb_vec<float> v;
-        PLUMB_UNROLL for (int k = 0; k < 4; k++) v.v[k] = g[find(at, r.count, i + k)];
+        PLUMB_UNROLL for (int k = 0; k < 4; k++) v.v[k] = spread(&j, at, g, r.count, i + k);
         plumb_st16(dx + i, v);
     }
     for (int64_t i = r.begin + threadIdx.x; i < head && i < r.end; i += BLOCK)
-        dx[i] = g[find(at, r.count, i)];
+        dx[i] = spread(&j, at, g, r.count, i);
     for (int64_t i = (tail > head ? tail : head) + threadIdx.x; i < r.end; i += BLOCK)
-        dx[i] = g[find(at, r.count, i)];
+        dx[i] = spread(&j, at, g, r.count, i);
 }
 
 static int run(const struct plumb_device *dev, const struct plumb_segsum *a, bool backward)
@@ -162,7 +180,8 @@ static int run(const struct plumb_device *dev, const struct plumb_segsum *a, boo
     int64_t runs = SHARE / (a->M / a->R + 1);
     if (runs > RUNS) runs = RUNS;
     if (runs < 1) runs = 1;
-    const struct segsum_job j = { *a, (int)runs };
+    const double discount = plumb_segsum_discounts(a) ? a->discount : 1;
+    const struct segsum_job j = { *a, discount, pow(discount, BLOCK), (int)runs };
     const bool aligned = plumb_aligned16((const float *)(backward ? a->dx.data : a->x.data), 0);
     const dim3 grid((unsigned)plumb_ceil_div(a->R, runs));
     return plumb_gpu_status(PLUMB_LAUNCH(backward ? segsum_spread : segsum_sums, grid, BLOCK, 0,

@@ -1,0 +1,11 @@
+/* -log(s(chosen - rejected - margin) + floor). */
+#pragma once
+#include "kernels/reward/scores.h"
+
+PLUMB_HD plumb_real plumb_scores_bradley_terry_floor(const struct plumb_scores *p,
+                                                     struct plumb_scores_grad *g)
+{
+    const plumb_real loss = plumb_scores_mixed(plumb_scores_gap_of(p), 1, p->floor, &g->dchosen);
+    g->drejected = -g->dchosen;
+    return loss;
+}
