@@ -1,4 +1,6 @@
-/* Likelihood losses per token. Formulas: supervised.def. */
+/* Likelihood losses per token. Formulas: supervised.def. How tokens are averaged is the caller's:
+ * weights of 1 / (tokens of the sequence) with a divisor of sequences are a mean of means, rewards
+ * of sequences as weights are reward-weighted likelihood. */
 #pragma once
 #include <plumb/base.h>
 PLUMB_BEGIN_C
@@ -19,6 +21,11 @@ struct plumb_supervised {
     double divisor;              /* trained tokens of the whole step */
     struct plumb_tensor losses;  /* (M) out, f32, not divided */
     struct plumb_tensor dlogp;   /* (M) out, f32; absent = evaluation */
+    /* Read by awr; the regression of the values is plumb_pointwise's square. */
+    struct plumb_tensor reward;  /* (M) in, f32: of the token's segment */
+    struct plumb_tensor value;   /* (M) in, f32: its prediction, no gradient; absent = 0 */
+    double beta, max_weight;     /* > 0: temperature of the weights, in units of the reward, and
+                                  * the largest weight */
 };
 int plumb_supervised(const struct plumb_device *dev, const struct plumb_supervised *a);
 void plumb_supervised_ref(const struct plumb_supervised *a, enum plumb_dtype round);

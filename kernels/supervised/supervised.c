@@ -28,6 +28,13 @@ static int check(const struct plumb_device *dev, const struct plumb_supervised *
     PLUMB_TRY(plumb_check_optional(op, dev, "weight", &a->weight, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_tensor(op, dev, "losses", &a->losses, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_optional(op, dev, "dlogp", &a->dlogp, PLUMB_MASK_F32));
+    PLUMB_TRY(plumb_check_optional(op, dev, "reward", &a->reward, PLUMB_MASK_F32));
+    PLUMB_TRY(plumb_check_optional(op, dev, "value", &a->value, PLUMB_MASK_F32));
+    if (a->loss == PLUMB_SUPERVISED_AWR) {
+        PLUMB_TRY(plumb_check_tensor(op, dev, "reward", &a->reward, PLUMB_MASK_F32));
+        PLUMB_TRY(plumb_check_positive(op, "beta", a->beta));
+        PLUMB_TRY(plumb_check_positive(op, "max_weight", a->max_weight));
+    }
     return plumb_check_positive(op, "divisor", a->divisor);
 }
 

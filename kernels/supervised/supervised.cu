@@ -10,7 +10,8 @@ struct supervised_job {
     int loss;
     int64_t M;
     double divisor;
-    const float *logp, *weight;
+    const float *logp, *weight, *reward, *value;
+    float beta, max_weight;
     const int32_t *target;
     float *losses, *dlogp;
 };
@@ -22,13 +23,17 @@ __global__ void __launch_bounds__(BLOCK)
     if (m >= j.M) return;
     const plumb_vec<float> logp = plumb_four_load(j.logp, m, j.M);
     plumb_vec<float> weight = { { 1, 1, 1, 1 } }, loss, grad;
+    plumb_vec<float> reward = { { 0, 0, 0, 0 } }, value = reward;
     plumb_vec<int32_t> target = { { 0, 0, 0, 0 } };
     if (j.weight) weight = plumb_four_load(j.weight, m, j.M);
     if (j.target) target = plumb_four_load(j.target, m, j.M);
+    if (j.reward) reward = plumb_four_load(j.reward, m, j.M);
+    if (j.value) value = plumb_four_load(j.value, m, j.M);
     PLUMB_UNROLL for (int k = 0; k < 4; k++)
     {
         struct plumb_token_result r = { 0, 0 };
-        if (target.v[k] >= 0) r = plumb_token_shell(j.loss, logp.v[k], weight.v[k], j.divisor);
+        const struct plumb_token p = { logp.v[k], reward.v[k], value.v[k], j.beta, j.max_weight };
+        if (target.v[k] >= 0) r = plumb_token_shell(j.loss, &p, weight.v[k], j.divisor);
         loss.v[k] = r.loss, grad.v[k] = r.grad;
     }
     plumb_four_store(j.losses, m, j.M, loss);
@@ -43,6 +48,10 @@ static int supervised(const struct plumb_device *dev, const struct plumb_supervi
                                       a->divisor,
                                       (const float *)a->logp.data,
                                       (const float *)a->weight.data,
+                                      (const float *)a->reward.data,
+                                      (const float *)a->value.data,
+                                      (float)a->beta,
+                                      (float)a->max_weight,
                                       a->target,
                                       (float *)a->losses.data,
                                       (float *)a->dlogp.data };

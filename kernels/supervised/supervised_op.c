@@ -11,6 +11,7 @@ static const struct plumb_case cases[] = {
     { "all tokens, no weights", { 20, PLUMB_SUPERVISED_NLL } },
     { "several blocks, no targets", { 2049, PLUMB_SUPERVISED_DFT, 0, 1 } },
     { "several blocks, one token over", { 1025, PLUMB_SUPERVISED_NLL, 1 } },
+    { "several blocks of rewards", { 1030, PLUMB_SUPERVISED_AWR, 1 } },
     { "no tokens", { 0, PLUMB_SUPERVISED_NLL, 1, 1 } },
     { "1M tokens", { 1 << 20, PLUMB_SUPERVISED_NLL, 1 }, .bench = true },
 };
@@ -24,7 +25,9 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
     *a = (struct plumb_supervised){ .struct_bytes = sizeof *a,
                                     .loss = (enum plumb_supervised_loss)c->dim[1],
                                     .M = c->dim[0],
-                                    .divisor = 3.5 };
+                                    .divisor = 3.5,
+                                    .beta = 0.75,
+                                    .max_weight = 2 };
     int32_t *target = c->dim[2] ? plumb_case_index(m, a->M) : NULL;
     for (int64_t i = 0; target && i < a->M; i++)
         target[i] = (int32_t)plumb_case_below(m, 3) - 1;
@@ -36,6 +39,10 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
         plumb_case_in(m, &a->logp, &a->dlogp, PLUMB_CASE_STAT, "logp", a->M, -4, 0);
     }
     if (c->dim[3]) plumb_case_in(m, &a->weight, NULL, PLUMB_CASE_STAT, "weight", a->M, -1, 2);
+    if (a->loss == PLUMB_SUPERVISED_AWR) {
+        plumb_case_in(m, &a->reward, NULL, PLUMB_CASE_STAT, "reward", a->M, -2, 2);
+        plumb_case_in(m, &a->value, NULL, PLUMB_CASE_STAT, "value", a->M, -1, 1);
+    }
     plumb_case_out(m, &a->losses, NULL, PLUMB_CASE_STAT, "losses", a->M);
     plumb_case_objective(m, &a->losses, 1 / a->divisor);
 }

@@ -10,11 +10,16 @@
 void plumb_supervised_ref(const struct plumb_supervised *a, enum plumb_dtype round)
 {
     const double *logp = a->logp.data, *weight = a->weight.data;
+    const double *reward = a->reward.data, *value = a->value.data;
     double *losses = a->losses.data, *dlogp = a->dlogp.data;
 #pragma omp parallel for schedule(static)
     for (int64_t m = 0; m < a->M; m++) {
         const bool trained = !a->target || a->target[m] >= 0;
-        const struct plumb_token p = { logp[m] };
+        const struct plumb_token p = { .logp = logp[m],
+                                       .reward = reward ? reward[m] : 0,
+                                       .value = value ? value[m] : 0,
+                                       .beta = a->beta,
+                                       .max_weight = a->max_weight };
         const double w = weight ? weight[m] : 1;
         struct plumb_token_grad g = { 0 };
         double loss = 0;

@@ -7,12 +7,11 @@ struct plumb_token_result {
     float loss, grad;
 };
 
-PLUMB_HD struct plumb_token_result plumb_token_shell(int loss, float logp, float weight,
-                                                     double divisor)
+PLUMB_HD struct plumb_token_result plumb_token_shell(int loss, const struct plumb_token *p,
+                                                     float weight, double divisor)
 {
-    const struct plumb_token p = { logp };
     struct plumb_token_grad g = { 0 };
-    const double value = (double)plumb_finite(plumb_token_eval(loss, &p, &g));
+    const double value = (double)plumb_finite(plumb_token_eval(loss, p, &g));
     const struct plumb_token_result r = { plumb_saturate((double)weight * value),
                                           plumb_saturate((double)weight *
                                                          (double)plumb_finite(g.dlogp) / divisor) };
