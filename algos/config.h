@@ -117,6 +117,18 @@ struct plumb_orpo_config {
     double beta;
 };
 
+enum plumb_tpo_loss { PLUMB_TPO_SIGMOID, PLUMB_TPO_HINGE, PLUMB_TPO_IPO, PLUMB_TPO_L };
+#define PLUMB_TPO_LOSS_NAMES "sigmoid", "hinge", "ipo", "tpo-l"
+
+struct plumb_tpo_config {
+    struct plumb_train_config train;
+    enum plumb_tpo_loss loss_type;
+    double beta, label_smoothing;
+    double tpo_alpha;   /* of the gold answer's likelihood; 0 leaves its tokens out */
+    double tpo_l_gamma; /* margin of tpo-l */
+    enum plumb_truncation truncation_mode;
+};
+
 struct plumb_kto_config {
     struct plumb_train_config train;
     int loss_type; /* enum plumb_unpaired_loss */

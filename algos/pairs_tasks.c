@@ -1,4 +1,4 @@
-/* DPO, CPO and ORPO: what each makes of the trainer of pairs. */
+/* DPO, CPO, ORPO and TPO: what each makes of the trainer of pairs. */
 #include "algos/tasks.h"
 
 static void add_term(struct plumb_pairs *p, enum plumb_pairwise_loss loss, double weight)
@@ -67,4 +67,23 @@ struct plumb_task plumb_task_orpo(const struct plumb_orpo_config *c, struct plum
     add_term(p, PLUMB_PAIR_ORPO, 1);
     add_term(p, PLUMB_PAIR_SFT, 1);
     return plumb_task_pairs("orpo", &c->train, p);
+}
+
+/* tpo-l is SimPO's form. */
+struct plumb_task plumb_task_tpo(const struct plumb_tpo_config *c, struct plumb_pairs *p)
+{
+    static const enum plumb_pairwise_loss losses[] = {
+        [PLUMB_TPO_SIGMOID] = PLUMB_PAIR_SIGMOID,
+        [PLUMB_TPO_HINGE] = PLUMB_PAIR_HINGE,
+        [PLUMB_TPO_IPO] = PLUMB_PAIR_IPO,
+        [PLUMB_TPO_L] = PLUMB_PAIR_SIMPO,
+    };
+    *p = start(c->beta, c->label_smoothing);
+    p->loss.gamma = c->tpo_l_gamma;
+    p->reference_free = true;
+    p->means = c->loss_type >= PLUMB_TPO_IPO;
+    p->likelihood = PLUMB_LIKELIHOOD_THIRD;
+    p->likelihood_weight = c->tpo_alpha;
+    add_term(p, losses[c->loss_type], 1);
+    return plumb_task_pairs("tpo", &c->train, p);
 }

@@ -33,5 +33,6 @@ int plumb_task_dpo(const struct plumb_dpo_config *c, struct plumb_pairs *pairs,
                    struct plumb_task *out);
 struct plumb_task plumb_task_cpo(const struct plumb_cpo_config *c, struct plumb_pairs *pairs);
 struct plumb_task plumb_task_orpo(const struct plumb_orpo_config *c, struct plumb_pairs *pairs);
+struct plumb_task plumb_task_tpo(const struct plumb_tpo_config *c, struct plumb_pairs *pairs);
 struct plumb_task plumb_task_kto(const struct plumb_kto_config *c);
 struct plumb_task plumb_task_reward(const struct plumb_reward_config *c);

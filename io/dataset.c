@@ -157,7 +157,8 @@ static int get(void *self, int64_t index, struct plumb_example *out)
     *out = (struct plumb_example){
         .row = r->file_row,
         .prompt = ids_of(d, r->prompt),
-        .completion = { ids_of(d, r->completion[0]), ids_of(d, r->completion[1]) },
+        .completion = { ids_of(d, r->completion[0]), ids_of(d, r->completion[1]),
+                        ids_of(d, r->completion[2]) },
         .label = r->label,
         .margin = r->margin,
         .has_ref_logps = r->has_ref,
@@ -180,6 +181,7 @@ static uint64_t hash_set(struct plumb_dataset_self *d)
         h = hash_bytes(hash_bytes(h, whole, sizeof whole), real, sizeof real);
         h = hash_ids(hash_ids(h, &e.prompt), &e.kl_completion);
         h = hash_ids(hash_ids(h, &e.completion[0]), &e.completion[1]);
+        if (d->o.use == PLUMB_USE_TRIPLES) h = hash_ids(h, &e.completion[2]);
     }
     return h;
 }
@@ -293,7 +295,7 @@ void plumb_dataset_release(struct plumb_dataset *set)
         free(d->paths[i]);
     for (int i = 0; i < PLUMB_DATASET_MESSAGES; i++)
         free(d->report.messages[i]);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         plumb_idbuf_release(&d->scratch[i]);
     plumb_idbuf_release(&d->ids);
     free(d->paths);

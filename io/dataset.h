@@ -12,7 +12,8 @@ enum plumb_dataset_use {
     PLUMB_USE_PREFERENCE, /* pairs (DPO and its kin) */
     PLUMB_USE_REWARD,   /* pairs of whole sequences: prompt empty, too long ones dropped, not cut */
     PLUMB_USE_UNPAIRED, /* KTO; pairs are taken apart, 1000 rows at a time: chosen, then rejected */
-    PLUMB_USE_PROMPTS
+    PLUMB_USE_PROMPTS,
+    PLUMB_USE_TRIPLES /* pairs with a third, gold answer in column `reference` (TPO) */
 };
 
 struct plumb_dataset_options {
@@ -43,9 +44,10 @@ struct plumb_dataset_report {
 /* Fails with PLUMB_EFORMAT "<file>:<line>: column "<name>": ..." on a bad row, with PLUMB_EINVAL
  * when the columns fit no type of `use`, the set is empty or text has no tokenizer, with
  * PLUMB_ENOTSUP on conversations. Warns (log) of skipped, dropped and cut rows. Tokens: BOS by
- * the tokenizer's post-processor before the prompt; EOS behind text, completion, chosen and
- * rejected unless it stands there; tokenised columns as they are. Prompt and prompt+completion
- * are tokenised apart and the completion starts where they diverge (TRL 1.16). */
+ * the tokenizer's post-processor before the prompt; EOS behind text, completion, chosen, rejected
+ * and reference unless it stands there; tokenised columns as they are. Prompt and
+ * prompt+completion are tokenised apart and the completion starts where they diverge (TRL
+ * 1.16). */
 int plumb_dataset_open(const struct plumb_dataset_options *o, struct plumb_dataset *out);
 const struct plumb_dataset_report *plumb_dataset_report(const struct plumb_dataset *set);
 /* "<file>:<line>" of an example; cut to n bytes. */

@@ -19,6 +19,7 @@ static const struct {
     [PLUMB_COL_COMPLETION] = { "completion", NULL, KIND_TEXT },
     [PLUMB_COL_CHOSEN] = { "chosen", NULL, KIND_TEXT },
     [PLUMB_COL_REJECTED] = { "rejected", NULL, KIND_TEXT },
+    [PLUMB_COL_REFERENCE] = { "reference", NULL, KIND_TEXT },
     [PLUMB_COL_LABEL] = { "label", NULL, KIND_LABEL },
     [PLUMB_COL_INPUT_IDS] = { "input_ids", NULL, KIND_IDS },
     [PLUMB_COL_LABELS] = { "labels", NULL, KIND_IDS },
@@ -27,6 +28,7 @@ static const struct {
     [PLUMB_COL_COMPLETION_IDS] = { "completion_ids", NULL, KIND_IDS },
     [PLUMB_COL_CHOSEN_IDS] = { "chosen_ids", NULL, KIND_IDS },
     [PLUMB_COL_REJECTED_IDS] = { "rejected_ids", NULL, KIND_IDS },
+    [PLUMB_COL_REFERENCE_IDS] = { "reference_ids", NULL, KIND_IDS },
     [PLUMB_COL_KL_IDS] = { "kl_completion_ids", "KL_completion_ids", KIND_IDS },
     [PLUMB_COL_MARGIN] = { "margin", NULL, KIND_NUMBER },
     [PLUMB_COL_REF_CHOSEN] = { "ref_chosen_logps", NULL, KIND_NUMBER },
@@ -40,6 +42,9 @@ static const struct {
 #define PAIR_USES (U(ANY) | U(PREFERENCE) | U(REWARD) | U(UNPAIRED))
 
 static const struct plumb_layout layouts[] = {
+    { PLUMB_DATA_PREFERENCE, true, C(CHOSEN_IDS) | C(REJECTED_IDS) | C(REFERENCE_IDS),
+      C(PROMPT_IDS), U(TRIPLES) },
+    { PLUMB_DATA_PREFERENCE, false, C(CHOSEN) | C(REJECTED) | C(REFERENCE), C(PROMPT), U(TRIPLES) },
     { PLUMB_DATA_PREFERENCE, true, C(CHOSEN_IDS) | C(REJECTED_IDS), C(PROMPT_IDS) | PAIR_EXTRAS,
       PAIR_USES },
     { PLUMB_DATA_UNPAIRED, true, C(COMPLETION_IDS) | C(LABEL), C(PROMPT_IDS) | C(KL_IDS) | C(REF),
@@ -67,6 +72,8 @@ static const char *const wants[] = {
     [PLUMB_USE_UNPAIRED] = "prompt, completion and label, or chosen and rejected, or "
                            "completion_ids and label",
     [PLUMB_USE_PROMPTS] = "prompt or prompt_ids",
+    [PLUMB_USE_TRIPLES] = "chosen, rejected and reference (with prompt or without), or "
+                          "chosen_ids, rejected_ids and reference_ids",
 };
 
 static const char *column_name(const struct plumb_dataset_self *d, int c)

@@ -10,6 +10,7 @@ enum plumb_column {
     PLUMB_COL_COMPLETION,
     PLUMB_COL_CHOSEN,
     PLUMB_COL_REJECTED,
+    PLUMB_COL_REFERENCE,
     PLUMB_COL_LABEL,
     PLUMB_COL_INPUT_IDS,
     PLUMB_COL_LABELS,
@@ -18,6 +19,7 @@ enum plumb_column {
     PLUMB_COL_COMPLETION_IDS,
     PLUMB_COL_CHOSEN_IDS,
     PLUMB_COL_REJECTED_IDS,
+    PLUMB_COL_REFERENCE_IDS,
     PLUMB_COL_KL_IDS,
     PLUMB_COL_MARGIN,
     PLUMB_COL_REF_CHOSEN,
@@ -42,10 +44,10 @@ struct plumb_row {
     int64_t file_row, line;
     int file;
     int label;
-    struct plumb_span prompt, completion[2], kl;
+    struct plumb_span prompt, completion[3], kl;
     bool has_ref;
     double margin, ref[2];
-    int64_t cut[2];   /* tokens that max_length took from the sequence of each completion */
+    int64_t cut[3];   /* tokens that max_length took from the sequence of each completion */
     int64_t boundary; /* tokens at the prompt's end that merged with the completion */
 };
 
@@ -69,7 +71,7 @@ struct plumb_dataset_self {
     struct plumb_rows rows, pending; /* pending: rejected halves of pairs taken apart */
     int pairs;                       /* rows since pending was last flushed */
     struct plumb_dataset_report report;
-    struct plumb_idbuf scratch[3]; /* ids of the row being read */
+    struct plumb_idbuf scratch[4]; /* ids of the row being read */
     char *joined;                  /* its prompt + completion */
     size_t joined_capacity;
 };

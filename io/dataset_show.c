@@ -138,7 +138,8 @@ static int64_t first_trained(const struct plumb_dataset_self *d, const struct pl
 
 static const char *completion_name(enum plumb_dataset_type t, int side)
 {
-    if (t == PLUMB_DATA_PREFERENCE) return side ? "rejected" : "chosen";
+    static const char *const sides[] = { "chosen", "rejected", "reference" };
+    if (t == PLUMB_DATA_PREFERENCE) return sides[side];
     return t == PLUMB_DATA_LANGUAGE_MODELING ? "text" : "completion";
 }
 
@@ -193,7 +194,7 @@ int plumb_dataset_show_example(FILE *f, const struct plumb_dataset *set,
         put_tokens(f, text, &e.prompt, e.prompt.n, colour);
         PLUMB_TRY(put_text(f, text, &e.prompt));
     }
-    for (int side = 0; side < 2; side++)
+    for (int side = 0; side < 3; side++)
         if (e.completion[side].n) PLUMB_TRY(show_completion(f, set, text, &e, row, side, colour));
     if (e.kl_completion.n) {
         fprintf(f, "kl completion: %" PRId64 " tokens, not trained on\n", e.kl_completion.n);
@@ -222,9 +223,9 @@ struct totals {
     int64_t with[WARNINGS]; /* completions with each warning */
 };
 
-/* Fills length[0..2] (prompt, completions) for every example. */
+/* Fills length[0..3] (prompt, completions) for every example. */
 static int count_all(const struct plumb_dataset *set, const struct plumb_text *text,
-                     int64_t *length[3], struct totals *t)
+                     int64_t *length[4], struct totals *t)
 {
     const struct plumb_dataset_self *d = set->self;
     struct plumb_example e;
@@ -232,7 +233,7 @@ static int count_all(const struct plumb_dataset *set, const struct plumb_text *t
         PLUMB_TRY(set->get(set->self, i, &e));
         t->tokens += length[0][i] = e.prompt.n;
         t->desirable += e.label;
-        for (int side = 0; side < 2; side++) {
+        for (int side = 0; side < 3; side++) {
             const int64_t n = length[1 + side][i] = e.completion[side].n;
             t->tokens += n;
             if (n) t->trained += n - first_trained(d, &e, side);
@@ -245,7 +246,7 @@ static int count_all(const struct plumb_dataset *set, const struct plumb_text *t
 }
 
 static void show_totals(FILE *f, const struct plumb_dataset *set, const struct plumb_text *text,
-                        int64_t *length[3], const struct totals *t)
+                        int64_t *length[4], const struct totals *t)
 {
     const struct plumb_dataset_self *d = set->self;
     const struct plumb_dataset_report *r = &d->report;
@@ -265,8 +266,8 @@ static void show_totals(FILE *f, const struct plumb_dataset *set, const struct p
             t->tokens ? 100.0 * (double)t->trained / (double)t->tokens : 0.0);
     fprintf(f, "  %-11s %6s %8s %8s %8s\n", "length", "least", "median", "95 %", "most");
     show_lengths(f, "prompt", length[0], set->count);
-    show_lengths(f, completion_name(set->type, 0), length[1], set->count);
-    show_lengths(f, completion_name(set->type, 1), length[2], set->count);
+    for (int side = 0; side < 3; side++)
+        show_lengths(f, completion_name(set->type, side), length[1 + side], set->count);
     if (r->truncated)
         fprintf(f, "cut to max_length %" PRId64 ": %" PRId64 " examples\n", d->o.max_length,
                 r->truncated);
@@ -286,9 +287,11 @@ static void show_totals(FILE *f, const struct plumb_dataset *set, const struct p
 int plumb_dataset_show(FILE *f, const struct plumb_dataset *set, const struct plumb_text *text)
 {
     struct totals t = { 0 };
-    int64_t *all = calloc((size_t)set->count * 3, sizeof *all);
+    int64_t *all = calloc((size_t)set->count * 4, sizeof *all);
     if (!all) return plumb_fail(PLUMB_EMEM, "could not allocate %" PRId64 " lengths", set->count);
-    int64_t *length[3] = { all, all + set->count, all + 2 * set->count };
+    int64_t *length[4];
+    for (int i = 0; i < 4; i++)
+        length[i] = all + i * set->count;
     const int rc = count_all(set, text, length, &t);
     if (!rc) show_totals(f, set, text, length, &t);
     free(all);

@@ -66,7 +66,7 @@ static void show_ids(char *out, const struct plumb_ids *ids)
     free(text_of);
 }
 
-/* "prompt|completion|second" of example i as text. */
+/* "prompt|completion|second|third" of example i as text. */
 static const char *shown(int64_t i)
 {
     static char out[4][512];
@@ -76,7 +76,7 @@ static const char *shown(int64_t i)
     cr_assert_eq(set.get(set.self, i, &e), PLUMB_OK, "%s", plumb_errmsg());
     o[0] = 0;
     show_ids(o, &e.prompt);
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < 3; k++) {
         if (!e.completion[k].n) continue;
         strcat(o, "|");
         show_ids(o, &e.completion[k]);
@@ -157,6 +157,41 @@ Test(dataset, an_implicit_prompt_ends_before_the_first_difference_and_its_space)
     cr_expect_str_eq(shown(2), "<s>x|<pad><pad></s>|<pad><pad></s>");
     cr_expect_str_eq(shown(3), "<s>sam|e</s>|e</s>");
     cr_expect_str_eq(shown(4), "<s>|p </s>|q</s>");
+}
+
+Test(dataset, triples_carry_a_third_answer)
+{
+    static const char ids[] = "{\"prompt_ids\":[5],\"chosen_ids\":[6,7],\"rejected_ids\":[8],"
+                              "\"reference_ids\":[9,10,11]}";
+    options.use = PLUMB_USE_TRIPLES;
+    open_good("{\"prompt\":\"q\", \"chosen\":\"ab\", \"rejected\":\"c\", \"reference\":\"def\"}");
+    cr_expect_eq(set.type, PLUMB_DATA_PREFERENCE);
+    cr_expect_str_eq(shown(0), "<s>q|ab</s>|c</s>|def</s>");
+    open_good("{\"chosen\": \"q: ab\", \"rejected\": \"q: c\", \"reference\": \"q: d\"}");
+    cr_expect_str_eq(shown(0), "<s>q:| ab</s>| c</s>| d</s>");
+    open_good(ids);
+    struct plumb_example e;
+    cr_assert_eq(set.get(set.self, 0, &e), PLUMB_OK);
+    cr_expect(e.prompt.n == 1 && e.completion[2].n == 3 && e.completion[2].id[0] == 9);
+    const uint64_t hash = set.content_hash;
+    options.max_length = 3;
+    open_good(ids);
+    cr_assert_eq(set.get(set.self, 0, &e), PLUMB_OK);
+    cr_expect(e.completion[0].n == 2 && e.completion[2].n == 2 && set.content_hash != hash);
+    cr_expect_eq(plumb_dataset_report(&set)->truncated, 1);
+}
+
+Test(dataset, a_third_answer_shares_the_prompt_of_its_pair)
+{
+    options.use = PLUMB_USE_TRIPLES;
+    expect_fault(PLUMB_EFORMAT,
+                 "{\"chosen\": \"q: ab\", \"rejected\": \"q: c\", \"reference\": \"d\"}",
+                 ":1: column \"reference\" does not begin with the prompt");
+    expect_fault(PLUMB_EFORMAT,
+                 "{\"chosen_ids\": [5, 6], \"rejected_ids\": [5, 7], \"reference_ids\": [8]}",
+                 ":1: column \"reference_ids\" does not begin with the prompt");
+    expect_fault(PLUMB_EINVAL, "{\"prompt\": \"q\", \"chosen\": \"ab\", \"rejected\": \"c\"}",
+                 "wanted chosen, rejected and reference");
 }
 
 Test(dataset, reward_pairs_are_whole_sequences)

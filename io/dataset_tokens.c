@@ -14,7 +14,7 @@ struct piece {
 
 /* Prompt and completions of one example, in the scratch buffers. */
 struct parts {
-    struct plumb_ids prompt, completion[2];
+    struct plumb_ids prompt, completion[3];
     int sides;
     int64_t boundary;
 };
@@ -212,7 +212,7 @@ static void cut(struct plumb_dataset_self *d, struct parts *p, struct plumb_row 
         p->completion[0].id += rest;
         p->completion[0].n -= rest;
     }
-    fits = row->cut[0] == 0 && row->cut[1] == 0;
+    fits = row->cut[0] == 0 && row->cut[1] == 0 && row->cut[2] == 0;
     d->report.dropped_long += !*keep;
     d->report.truncated += *keep && !fits;
 }
@@ -312,7 +312,24 @@ static int prompt_only(struct plumb_dataset_self *d, const struct plumb_row_sour
     return PLUMB_OK;
 }
 
-/* Fills the scratch: the prompt's ids, and those of prompt + chosen and prompt + rejected. */
+/* The third answer of a triple, behind the prompt of its pair. Without a prompt column it begins
+ * with `shared`, as chosen and rejected do. */
+static int read_reference_text(struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                               struct piece shared)
+{
+    struct piece reference = text_of(s, PLUMB_COL_REFERENCE);
+    if (!s->column[PLUMB_COL_PROMPT]) {
+        if (reference.n < shared.n || memcmp(reference.text, shared.text, shared.n) != 0)
+            return plumb_column_fault(d, s, PLUMB_COL_REFERENCE,
+                                      "does not begin with the prompt that chosen and rejected "
+                                      "share: give a column \"prompt\"");
+        reference = (struct piece){ reference.text + shared.n, reference.n - shared.n };
+    }
+    return encode_whole(d, s, PLUMB_COL_REFERENCE, shared, reference, &d->scratch[3]);
+}
+
+/* Fills the scratch: the prompt's ids, and those of prompt + chosen, prompt + rejected, and in a
+ * triple prompt + reference. */
 static int read_pair_text(struct plumb_dataset_self *d, const struct plumb_row_source *s)
 {
     struct piece chosen = text_of(s, PLUMB_COL_CHOSEN), rejected = text_of(s, PLUMB_COL_REJECTED);
@@ -326,25 +343,32 @@ static int read_pair_text(struct plumb_dataset_self *d, const struct plumb_row_s
     }
     if (d->o.use != PLUMB_USE_REWARD) PLUMB_TRY(encode_prompt(d, s, prompt, &d->scratch[0]));
     PLUMB_TRY(encode_whole(d, s, PLUMB_COL_CHOSEN, prompt, chosen, &d->scratch[1]));
-    return encode_whole(d, s, PLUMB_COL_REJECTED, prompt, rejected, &d->scratch[2]);
+    PLUMB_TRY(encode_whole(d, s, PLUMB_COL_REJECTED, prompt, rejected, &d->scratch[2]));
+    return s->column[PLUMB_COL_REFERENCE] ? read_reference_text(d, s, prompt) : PLUMB_OK;
 }
 
 /* The same from columns of ids; without prompt_ids the prompt is what both sequences begin with,
  * one id short of the shorter. */
 static int read_pair_ids(struct plumb_dataset_self *d, const struct plumb_row_source *s)
 {
-    struct plumb_idbuf *prompt = &d->scratch[0], *chosen = &d->scratch[1],
-                       *rejected = &d->scratch[2];
-    if (s->column[PLUMB_COL_PROMPT_IDS]) {
+    static const enum plumb_column sides[] = { PLUMB_COL_CHOSEN_IDS, PLUMB_COL_REJECTED_IDS,
+                                               PLUMB_COL_REFERENCE_IDS };
+    struct plumb_idbuf *prompt = &d->scratch[0], *whole = &d->scratch[1];
+    if (s->column[PLUMB_COL_PROMPT_IDS])
         PLUMB_TRY(read_ids(d, s, PLUMB_COL_PROMPT_IDS, true, prompt));
-        PLUMB_TRY(push_all(chosen, prompt->id, prompt->n));
-        PLUMB_TRY(push_all(rejected, prompt->id, prompt->n));
+    for (int i = 0; i < 3; i++) {
+        if (!s->column[sides[i]]) continue;
+        PLUMB_TRY(push_all(&whole[i], prompt->id, prompt->n));
+        PLUMB_TRY(read_ids(d, s, sides[i], false, &whole[i]));
     }
-    PLUMB_TRY(read_ids(d, s, PLUMB_COL_CHOSEN_IDS, false, chosen));
-    PLUMB_TRY(read_ids(d, s, PLUMB_COL_REJECTED_IDS, false, rejected));
     if (s->column[PLUMB_COL_PROMPT_IDS]) return PLUMB_OK;
-    const int64_t most = min64(chosen->n, rejected->n) - 1;
-    return push_all(prompt, chosen->id, min64(common_prefix(chosen, rejected), most));
+    const int64_t most = min64(whole[0].n, whole[1].n) - 1;
+    PLUMB_TRY(push_all(prompt, whole[0].id, min64(common_prefix(&whole[0], &whole[1]), most)));
+    if (s->column[PLUMB_COL_REFERENCE_IDS] && common_prefix(prompt, &whole[2]) < prompt->n)
+        return plumb_column_fault(d, s, PLUMB_COL_REFERENCE_IDS,
+                                  "does not begin with the prompt that chosen_ids and rejected_ids "
+                                  "share: give a column \"prompt_ids\"");
+    return PLUMB_OK;
 }
 
 static int pair(struct plumb_dataset_self *d, const struct plumb_row_source *s,
@@ -354,7 +378,7 @@ static int pair(struct plumb_dataset_self *d, const struct plumb_row_source *s,
     PLUMB_TRY(d->layout->tokenised ? read_pair_ids(d, s) : read_pair_text(d, s));
     if (d->type == PLUMB_DATA_PREFERENCE) {
         if (d->o.use == PLUMB_USE_REWARD) prompt->n = 0;
-        struct parts p = split_whole(prompt, whole, 2);
+        struct parts p = split_whole(prompt, whole, d->o.use == PLUMB_USE_TRIPLES ? 3 : 2);
         return keep_example(d, &p, &out[0], &kept[0]);
     }
     const double ref[2] = { out[0].ref[0], out[0].ref[1] };
@@ -397,7 +421,7 @@ int plumb_row_tokenise(struct plumb_dataset_self *d, const struct plumb_row_sour
                        struct plumb_row out[2], bool kept[2])
 {
     struct parts p = { .sides = 0 };
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         d->scratch[i].n = 0;
     read_numbers(s, &out[0]);
     out[1] = out[0];

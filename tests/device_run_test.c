@@ -158,12 +158,13 @@ Test(device_run, sft_kto_and_reward_agree_with_native_code_and_repeat_their_bits
     cr_expect_gt(values, 0);
 }
 
-Test(device_run, cpo_and_orpo_agree_with_native_code_and_repeat_their_bits)
+Test(device_run, cpo_orpo_and_tpo_agree_with_native_code_and_repeat_their_bits)
 {
     int values = 0;
     check_model("cpo", "pairs.jsonl", 1, &values);
     check_model("orpo", "pairs.jsonl", 0, &values);
-    printf("device_run: cpo, orpo, %d values on %s\n", values, device());
+    check_model("tpo", "triples.jsonl", 0, &values);
+    printf("device_run: cpo, orpo, tpo, %d values on %s\n", values, device());
     cr_expect_gt(values, 0);
 }
 

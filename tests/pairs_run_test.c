@@ -1,8 +1,8 @@
 /* The methods that train on pairs without a reference model, on a tiny model in float64, beside
- * TRL 1.16 (experimental CPOTrainer and ORPOTrainer, transformers 5.23, torch 2.15) on the same
- * weights and ids: the model in float64, log-probs and metrics as TRL rounds them to float32. Not
- * compared: logits/chosen and logits/rejected, which TRL's two trainers take over padding and
- * prompts too. Bound, as for other TRL trajectories: 1e-5 of a value. */
+ * TRL 1.16 (experimental CPOTrainer, ORPOTrainer and TPOTrainer, transformers 5.23, torch 2.15) on
+ * the same weights and ids: the model in float64, log-probs and metrics as TRL rounds them to
+ * float32. Not compared: logits/chosen and logits/rejected of cpo and orpo, which TRL takes over
+ * padding and prompts too. Bound, as for other TRL trajectories: 1e-5 of a value. */
 #include <math.h>
 
 #include "tests/runs.h"
@@ -195,6 +195,116 @@ static const struct published {
           { 4, "eval_loss", 2.74698034 },
           { 4, "eval_rewards/accuracies", 0.833333313 },
       } },
+    { "tpo",
+      { NULL },
+      {
+          { 1, "loss", 4.03869963 },
+          { 1, "grad_norm", 2.28215673 },
+          { 1, "rewards/chosen", -0.132523712 },
+          { 1, "rewards/margins", 0.0287843716 },
+          { 1, "logps/rejected", -16.1308084 },
+          { 1, "entropy", 2.86043808 },
+          { 1, "mean_token_accuracy", 0.125 },
+          { 1, "logits/rejected", -0.221889858 },
+          { 2, "loss", 4.53820896 },
+          { 2, "grad_norm", 2.0857319 },
+          { 4, "loss", 3.50192308 },
+          { 4, "grad_norm", 1.99498473 },
+          { 4, "rewards/chosen", -0.128895591 },
+          { 4, "rewards/margins", 0.0315458576 },
+          { 4, "logps/rejected", -16.0441449 },
+          { 4, "entropy", 2.89690851 },
+          { 4, "mean_token_accuracy", 0.25 },
+          { 4, "logits/rejected", -0.213326281 },
+          { 4, "eval_loss", 3.98500687 },
+          { 4, "eval_rewards/accuracies", 0.5 },
+      } },
+    { "tpo",
+      { "--loss_type", "hinge", "--beta", "0.1", "--tpo_alpha", "0.5" },
+      {
+          { 1, "loss", 2.3920033 },
+          { 1, "grad_norm", 1.7377731 },
+          { 1, "rewards/chosen", -1.32523712 },
+          { 1, "rewards/margins", 0.287843716 },
+          { 1, "logps/rejected", -16.1308084 },
+          { 1, "entropy", 2.86043808 },
+          { 1, "mean_token_accuracy", 0.125 },
+          { 1, "logits/rejected", -0.221889858 },
+          { 2, "loss", 1.94747114 },
+          { 2, "grad_norm", 1.03591153 },
+          { 4, "loss", 1.93874371 },
+          { 4, "grad_norm", 1.50744543 },
+          { 4, "rewards/chosen", -1.18486975 },
+          { 4, "rewards/margins", 0.547578446 },
+          { 4, "logps/rejected", -17.324482 },
+          { 4, "entropy", 2.84561501 },
+          { 4, "mean_token_accuracy", 0.125 },
+          { 4, "logits/rejected", -0.210659247 },
+          { 4, "eval_loss", 2.34074782 },
+          { 4, "eval_rewards/accuracies", 0.666666667 },
+      } },
+    { "tpo",
+      { "--loss_type", "ipo", "--beta", "0.3", "--gradient_accumulation_steps", "2" },
+      {
+          { 1, "loss", 5.89105558 },
+          { 1, "grad_norm", 8.70693024 },
+          { 1, "rewards/chosen", -1.02775235 },
+          { 1, "rewards/margins", 0.11663032 },
+          { 1, "logps/rejected", -3.81460889 },
+          { 1, "entropy", 2.85517623 },
+          { 1, "mean_token_accuracy", 0.0625 },
+          { 1, "logits/rejected", -0.0952340722 },
+          { 2, "loss", 6.73179054 },
+          { 2, "grad_norm", 9.91258704 },
+          { 4, "loss", 5.90234184 },
+          { 4, "grad_norm", 7.81412306 },
+          { 4, "rewards/chosen", -1.01587504 },
+          { 4, "rewards/margins", 0.155309399 },
+          { 4, "logps/rejected", -3.90394812 },
+          { 4, "entropy", 2.85899895 },
+          { 4, "mean_token_accuracy", 0.0909090936 },
+          { 4, "logits/rejected", -0.0640621046 },
+          { 4, "eval_loss", 4.56177079 },
+          { 4, "eval_rewards/accuracies", 0.833333333 },
+      } },
+    { "tpo",
+      { "--loss_type", "tpo-l", "--beta", "2", "--tpo_l_gamma", "0.8", "--label_smoothing", "0.1" },
+      {
+          { 1, "loss", 4.36935186 },
+          { 1, "grad_norm", 4.56874265 },
+          { 1, "rewards/chosen", -7.00725438 },
+          { 1, "rewards/margins", 1.1995917 },
+          { 1, "logps/rejected", -4.10342304 },
+          { 1, "entropy", 2.86043808 },
+          { 1, "mean_token_accuracy", 0.125 },
+          { 1, "logits/rejected", -0.221889858 },
+          { 2, "loss", 4.79825783 },
+          { 2, "grad_norm", 4.74150316 },
+          { 4, "loss", 3.46738648 },
+          { 4, "grad_norm", 2.30737389 },
+          { 4, "rewards/chosen", -6.24567331 },
+          { 4, "rewards/margins", 2.18841745 },
+          { 4, "logps/rejected", -4.21704538 },
+          { 4, "entropy", 2.87841567 },
+          { 4, "mean_token_accuracy", 0.125 },
+          { 4, "logits/rejected", -0.236848857 },
+          { 4, "eval_loss", 4.17295958 },
+          { 4, "eval_rewards/accuracies", 0.833333333 },
+      } },
+    { "tpo",
+      { "--loss_type", "tpo-l", "--beta", "2", "--tpo_alpha", "0" },
+      {
+          { 1, "loss", 0.836197197 },           { 1, "grad_norm", 4.27450771 },
+          { 1, "rewards/chosen", -7.00725438 }, { 1, "rewards/margins", 1.1995917 },
+          { 1, "logps/rejected", -4.10342304 }, { 1, "entropy", 2.8653161 },
+          { 1, "mean_token_accuracy", 0.125 },  { 1, "logits/rejected", -0.221889858 },
+          { 2, "loss", 0.749134362 },           { 2, "grad_norm", 4.5348021 },
+          { 4, "loss", 0.204869851 },           { 4, "grad_norm", 1.1518009 },
+          { 4, "rewards/chosen", -6.12168372 }, { 4, "rewards/margins", 2.60008312 },
+          { 4, "logps/rejected", -4.36088342 }, { 4, "entropy", 2.84511738 },
+          { 4, "mean_token_accuracy", 0.125 },  { 4, "logits/rejected", -0.234754742 },
+          { 4, "eval_loss", 0.486149165 },      { 4, "eval_rewards/accuracies", 0.833333333 },
+      } },
 };
 
 /* Metrics of a run, an array with an object a line. */
@@ -300,6 +410,8 @@ Test(pairs_run, a_wrong_option_is_named)
         { "cpo", "--cpo_alpha", "-1", "--cpo_alpha -1 is out of bounds" },
         { "cpo", "--alpha", "0.5", "alpha 0.5: it shapes the rewards of loss_type simpo" },
         { "cpo", "--label_smoothing", "0.7", "--label_smoothing 0.7 is out of bounds" },
+        { "tpo", "--loss_type", "simpo", "want one of sigmoid, hinge, ipo, tpo-l" },
+        { "tpo", "--tpo_l_alpha", "1", "unknown option --tpo_l_alpha" },
         { "orpo", "--beta", "0", "--beta 0 is out of bounds" },
         { "orpo", "--loss_type", "sigmoid", "unknown option --loss_type" },
         { "orpo", "--max_completion_length", "5", "for encoder-decoder models" },
@@ -316,4 +428,7 @@ Test(pairs_run, a_wrong_option_is_named)
     program_run(&p, a.v);
     cr_expect(p.code == 2 && strstr(p.err, "label_smoothing 0.1: loss_type ipo has none"), "%s",
               p.err);
+    struct arguments b = tiny_arguments(&t, "tpo", "pairs.jsonl", "out");
+    program_run(&p, b.v);
+    cr_expect(p.code == 1 && strstr(p.err, "wanted chosen, rejected and reference"), "%s", p.err);
 }

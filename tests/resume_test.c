@@ -125,6 +125,15 @@ Test(resume, orpo_in_mixed_precision)
     expect_same_bits(&c, KILLS);
 }
 
+Test(resume, tpo_with_accumulation)
+{
+    const struct course c = { "tpo",
+                              "triples.jsonl",
+                              { SMALL, "--bf16", "false", "--gradient_accumulation_steps", "2",
+                                "--max_steps", "13", "--loss_type", "tpo-l" } };
+    expect_same_bits(&c, KILLS);
+}
+
 Test(resume, sft_by_epochs_ending_with_the_best_model)
 {
     const struct course c = { "sft",

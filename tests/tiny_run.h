@@ -16,7 +16,7 @@
 enum { TINY_ROWS = 11, TINY_HELD = 5, TINY_VOCAB = 24 };
 
 /* The folder of a test: model/, pairs.jsonl, held.jsonl (pairs for evaluation), texts.jsonl,
- * rated.jsonl. */
+ * rated.jsonl, triples.jsonl. */
 struct tiny {
     char dir[64];
     uint64_t random;
@@ -78,7 +78,7 @@ static inline void tiny_ids(FILE *f, struct tiny *t, const char *key, int least,
     fputs("]", f);
 }
 
-enum tiny_rows { TINY_PAIRS, TINY_TEXTS, TINY_RATED };
+enum tiny_rows { TINY_PAIRS, TINY_TEXTS, TINY_RATED, TINY_TRIPLES };
 static inline void tiny_rows(struct tiny *t, const char *name, enum tiny_rows kind, int rows)
 {
     FILE *f = fopen(tiny_path(t, name), "w");
@@ -90,12 +90,16 @@ static inline void tiny_rows(struct tiny *t, const char *name, enum tiny_rows ki
         } else {
             tiny_ids(f, t, "prompt_ids", 1, 5);
             fputs(", ", f);
-            tiny_ids(f, t, kind == TINY_PAIRS ? "chosen_ids" : "completion_ids", 1, 7);
+            tiny_ids(f, t, kind == TINY_RATED ? "completion_ids" : "chosen_ids", 1, 7);
             fputs(", ", f);
-            if (kind == TINY_PAIRS)
-                tiny_ids(f, t, "rejected_ids", 1, 7);
-            else
+            if (kind == TINY_RATED)
                 fprintf(f, "\"label\": %s", i % 3 ? "true" : "false");
+            else
+                tiny_ids(f, t, "rejected_ids", 1, 7);
+            if (kind == TINY_TRIPLES) {
+                fputs(", ", f);
+                tiny_ids(f, t, "reference_ids", 1, 7);
+            }
         }
         fputs("}\n", f);
     }
@@ -114,6 +118,7 @@ static inline void tiny_init(struct tiny *t)
     tiny_rows(t, "held.jsonl", TINY_PAIRS, TINY_HELD);
     tiny_rows(t, "texts.jsonl", TINY_TEXTS, TINY_ROWS);
     tiny_rows(t, "rated.jsonl", TINY_RATED, TINY_ROWS);
+    tiny_rows(t, "triples.jsonl", TINY_TRIPLES, TINY_ROWS);
 }
 
 static inline void tiny_release(struct tiny *t) { plumb_folder_remove(t->dir); }

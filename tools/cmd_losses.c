@@ -35,6 +35,7 @@ static const struct offer {
     { "dpo", "pairwise", NULL, &plumb_dpo_options },
     { "cpo", "pairwise", NULL, &plumb_cpo_options },
     { "orpo", "pairwise", "orpo", &plumb_orpo_options },
+    { "tpo", "pairwise", NULL, &plumb_tpo_options },
     { "kto", "unpaired", NULL, &plumb_kto_options },
     { "reward", "reward", "bradley_terry", &plumb_reward_options },
 };

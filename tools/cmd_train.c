@@ -1,4 +1,4 @@
-/* `plumb sft`, `dpo`, `cpo`, `orpo`, `kto` and `reward`: options, task, session. */
+/* `plumb sft`, `dpo`, `cpo`, `orpo`, `tpo`, `kto` and `reward`: options, task, session. */
 #include <plumb/pairwise.h>
 
 #include "algos/tasks.h"
@@ -75,26 +75,33 @@ union free_config {
     struct plumb_train_config train; /* what each begins with */
     struct plumb_cpo_config cpo;
     struct plumb_orpo_config orpo;
+    struct plumb_tpo_config tpo;
 };
 
-/* `make` checks the config and makes the task. */
-static int run_free(const char *command, const struct plumb_option_set *set,
-                    int (*make)(union free_config *c, struct plumb_pairs *p, struct plumb_task *t),
-                    int argc, char **argv)
+struct free_command {
+    const char *name;
+    const struct plumb_option_set *options;
+    enum plumb_dataset_use use;
+    /* Checks the config and makes the task. */
+    int (*make)(union free_config *c, struct plumb_pairs *p, struct plumb_task *t);
+};
+
+static int run_free(const struct free_command *k, int argc, char **argv)
 {
     struct plumb_options o;
     union free_config c;
     struct plumb_pairs pairs;
     struct plumb_task task;
-    PLUMB_TRY(plumb_options_parse(&o, set, &c, argc, argv));
+    PLUMB_TRY(plumb_options_parse(&o, k->options, &c, argc, argv));
     const struct plumb_session_wish wish = {
-        .command = command,
+        .command = k->name,
         .task = &task,
         .config = &c.train,
         .options = &o,
-        .use = PLUMB_USE_PREFERENCE,
+        .use = k->use,
+        .keep_end = k->use == PLUMB_USE_TRIPLES && c.tpo.truncation_mode == PLUMB_KEEP_END,
     };
-    int rc = make(&c, &pairs, &task);
+    int rc = k->make(&c, &pairs, &task);
     if (!rc) rc = train(&wish, NULL);
     plumb_options_release(&o);
     return rc;
@@ -114,15 +121,21 @@ static int make_orpo(union free_config *c, struct plumb_pairs *p, struct plumb_t
     return PLUMB_OK;
 }
 
-static int run_cpo(int argc, char **argv)
+static int make_tpo(union free_config *c, struct plumb_pairs *p, struct plumb_task *t)
 {
-    return run_free("cpo", &plumb_cpo_options, make_cpo, argc, argv);
+    PLUMB_TRY(plumb_tpo_config_finish(&c->tpo));
+    *t = plumb_task_tpo(&c->tpo, p);
+    return PLUMB_OK;
 }
 
-static int run_orpo(int argc, char **argv)
-{
-    return run_free("orpo", &plumb_orpo_options, make_orpo, argc, argv);
-}
+static const struct free_command cpo = { "cpo", &plumb_cpo_options, PLUMB_USE_PREFERENCE,
+                                         make_cpo },
+                                 orpo = { "orpo", &plumb_orpo_options, PLUMB_USE_PREFERENCE,
+                                          make_orpo },
+                                 tpo = { "tpo", &plumb_tpo_options, PLUMB_USE_TRIPLES, make_tpo };
+static int run_cpo(int argc, char **argv) { return run_free(&cpo, argc, argv); }
+static int run_orpo(int argc, char **argv) { return run_free(&orpo, argc, argv); }
+static int run_tpo(int argc, char **argv) { return run_free(&tpo, argc, argv); }
 
 static int run_kto(int argc, char **argv)
 {
@@ -170,7 +183,7 @@ static int run_sft(int argc, char **argv) { return plumb_run_sft(argc, argv, NUL
 static int run_dpo(int argc, char **argv) { return plumb_run_dpo(argc, argv, NULL); }
 
 extern const struct plumb_cmd plumb_cmd_sft, plumb_cmd_dpo, plumb_cmd_cpo, plumb_cmd_orpo,
-    plumb_cmd_kto, plumb_cmd_reward;
+    plumb_cmd_tpo, plumb_cmd_kto, plumb_cmd_reward;
 const struct plumb_cmd plumb_cmd_sft = { "sft", "[options]", "fine-tune on texts or completions",
                                          run_sft, &plumb_sft_options };
 const struct plumb_cmd plumb_cmd_dpo = { "dpo", "[options]", "train on pairs of preferences",
@@ -181,6 +194,9 @@ const struct plumb_cmd plumb_cmd_cpo = { "cpo", "[options]",
 const struct plumb_cmd plumb_cmd_orpo = { "orpo", "[options]",
                                           "train on pairs by likelihood and odds ratio", run_orpo,
                                           &plumb_orpo_options };
+const struct plumb_cmd plumb_cmd_tpo = { "tpo", "[options]",
+                                         "train on pairs and a gold answer each", run_tpo,
+                                         &plumb_tpo_options };
 const struct plumb_cmd plumb_cmd_kto = { "kto", "[options]", "train on single rated completions",
                                          run_kto, &plumb_kto_options };
 const struct plumb_cmd plumb_cmd_reward = { "reward", "[options]", "train a reward model on pairs",

@@ -12,7 +12,7 @@
 
 #define C plumb_inspect_dataset
 
-static const char *const uses[] = { "any", "sft", "dpo", "reward", "kto", "prompts", NULL };
+static const char *const uses[] = { "any", "sft", "dpo", "reward", "kto", "prompts", "tpo", NULL };
 
 const struct plumb_option plumb_inspect_dataset_rows[] = {
     R_TEXT(C, dataset, PLUMB_OPT_NONE, NULL,

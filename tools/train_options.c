@@ -144,20 +144,33 @@ int plumb_dpo_config_finish(struct plumb_dpo_config *c)
     return PLUMB_OK;
 }
 
+static int check_smoothing(double label_smoothing, const char *loss)
+{
+    if (label_smoothing > 0 && (!strcmp(loss, "hinge") || !strcmp(loss, "ipo")))
+        return plumb_fail(PLUMB_EUSAGE, "label_smoothing %g: loss_type %s has none",
+                          label_smoothing, loss);
+    return PLUMB_OK;
+}
+
 int plumb_cpo_config_finish(struct plumb_cpo_config *c)
 {
     static const char *const names[] = { PLUMB_CPO_LOSS_NAMES };
     const enum plumb_cpo_loss loss = c->loss_type;
     PLUMB_TRY(plumb_train_config_finish(&c->train));
-    if (c->label_smoothing > 0 && (loss == PLUMB_CPO_HINGE || loss == PLUMB_CPO_IPO))
-        return plumb_fail(PLUMB_EUSAGE, "label_smoothing %g: loss_type %s has none",
-                          c->label_smoothing, names[loss]);
+    PLUMB_TRY(check_smoothing(c->label_smoothing, names[loss]));
     if (c->alpha != 0 && loss < PLUMB_CPO_SIMPO)
         return plumb_fail(PLUMB_EUSAGE,
                           "alpha %g: it shapes the rewards of loss_type simpo and alphapo, not of "
                           "%s",
                           c->alpha, names[loss]);
     return PLUMB_OK;
+}
+
+int plumb_tpo_config_finish(struct plumb_tpo_config *c)
+{
+    static const char *const names[] = { PLUMB_TPO_LOSS_NAMES };
+    PLUMB_TRY(plumb_train_config_finish(&c->train));
+    return check_smoothing(c->label_smoothing, names[c->loss_type]);
 }
 
 /* As in TRL: rows take the completion of their neighbour in a batch in file order. */

@@ -72,9 +72,10 @@ Test(train_options, trainers_differ_where_trl_s_do)
 /* A name twice in one command would make one of the two rows dead. */
 Test(train_options, names_are_unique_in_each_command)
 {
-    const struct plumb_option_set *const sets[] = { &plumb_sft_options, &plumb_dpo_options,
-                                                    &plumb_cpo_options, &plumb_orpo_options,
-                                                    &plumb_kto_options, &plumb_reward_options };
+    const struct plumb_option_set *const sets[] = { &plumb_sft_options,   &plumb_dpo_options,
+                                                    &plumb_cpo_options,   &plumb_orpo_options,
+                                                    &plumb_tpo_options,   &plumb_kto_options,
+                                                    &plumb_reward_options };
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
         for (const struct plumb_option_group *g = sets[i]->groups; g->rows; g++)
             for (const struct plumb_option *r = g->rows; r->name; r++) {
