@@ -112,12 +112,19 @@ static inline bool plumb_worth_threads(int64_t rows, int64_t width)
 
 /* Argument checks shared by all ops; each names the op and the field. */
 int plumb_check_struct(const char *op, size_t given, size_t wanted);
+/* Device and arguments are there, and the struct is as large as this library's: every entry of an
+ * op begins with this. */
+int plumb_check_args(const char *op, const struct plumb_device *dev, const void *a, size_t wanted);
 /* `t` is present and of a dtype in `mask` (bit per enum value) on cpu, or f64 on ref. */
 int plumb_check_tensor(const char *op, const struct plumb_device *dev, const char *field,
                        const struct plumb_tensor *t, unsigned mask);
 /* As above, but absent is fine. */
 int plumb_check_optional(const char *op, const struct plumb_device *dev, const char *field,
                          const struct plumb_tensor *t, unsigned mask);
+/* An array is there, in the memory of `dev`; or in that of the host, whatever the device. */
+int plumb_check_array(const char *op, const struct plumb_device *dev, const char *field,
+                      const void *p);
+int plumb_check_host_array(const char *op, const char *field, const void *p);
 int plumb_check_size(const char *op, const char *field, int64_t value, int64_t least);
 /* offset[0] >= 0 and non-decreasing over R runs; may be NULL when R = 0. On a device with memory of
  * its own only that it is there. */

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <plumb/device.h>
+#include <string.h>
 
 int plumb_check_struct(const char *op, size_t given, size_t wanted)
 {
@@ -13,12 +14,22 @@ int plumb_check_struct(const char *op, size_t given, size_t wanted)
         given, wanted);
 }
 
+int plumb_check_args(const char *op, const struct plumb_device *dev, const void *a, size_t wanted)
+{
+    size_t given;
+    if (!dev || !a)
+        return plumb_fail(PLUMB_EINVAL, "%s: %s is NULL", op, dev ? "the struct" : "the device");
+    memcpy(&given, a, sizeof given);
+    return plumb_check_struct(op, given, wanted);
+}
+
 int plumb_check_optional(const char *op, const struct plumb_device *dev, const char *field,
                          const struct plumb_tensor *t, unsigned mask)
 {
     if (!t->data) return PLUMB_OK;
     if (dev->kind == PLUMB_DEV_REF) mask = PLUMB_MASK(PLUMB_F64);
-    if ((unsigned)t->dtype < PLUMB_DTYPES && (mask & PLUMB_MASK(t->dtype))) return PLUMB_OK;
+    if ((unsigned)t->dtype < PLUMB_DTYPES && (mask & PLUMB_MASK(t->dtype)))
+        return plumb_backend_reaches(dev, op, field, t->data);
     return plumb_fail(PLUMB_EINVAL, "%s: %s cannot be %s here", op, field,
                       (unsigned)t->dtype < PLUMB_DTYPES ? plumb_dtype_name(t->dtype)
                                                         : "of an unknown dtype");
@@ -32,6 +43,18 @@ int plumb_check_tensor(const char *op, const struct plumb_device *dev, const cha
     return plumb_fail(PLUMB_EINVAL, "%s: %s is missing", op, field);
 }
 
+int plumb_check_array(const char *op, const struct plumb_device *dev, const char *field,
+                      const void *p)
+{
+    if (p) return plumb_backend_reaches(dev, op, field, p);
+    return plumb_fail(PLUMB_EINVAL, "%s: %s is missing", op, field);
+}
+
+int plumb_check_host_array(const char *op, const char *field, const void *p)
+{
+    return plumb_check_array(op, &plumb_cpu, field, p);
+}
+
 int plumb_check_size(const char *op, const char *field, int64_t value, int64_t least)
 {
     if (value >= least) return PLUMB_OK;
@@ -43,7 +66,7 @@ int plumb_check_runs(const char *op, const struct plumb_device *dev, const int32
                      int64_t R)
 {
     if (R == 0) return PLUMB_OK;
-    if (!offset) return plumb_fail(PLUMB_EINVAL, "%s: offset is missing", op);
+    PLUMB_TRY(plumb_check_array(op, dev, "offset", offset));
     if (!plumb_device_is_host(dev)) return PLUMB_OK;
     if (offset[0] < 0)
         return plumb_fail(PLUMB_EINVAL, "%s: offset[0]=%d, must be at least 0", op, offset[0]);

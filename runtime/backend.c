@@ -1,6 +1,6 @@
 /* Backends: found, opened once, checked, and called by the names of their entries. */
-#include <plumb/backend.h>
 #include <dlfcn.h>
+#include <plumb/backend.h>
 #include <plumb/device.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -91,8 +91,9 @@ int plumb_backend_open(const char *name, const struct plumb_backend **out)
     PLUMB_ASSERT(which < BACKENDS);
     pthread_mutex_lock(&lock);
     int rc = PLUMB_OK;
-    if (!opened[which]) rc = load(which, &opened[which]);
     *out = opened[which];
+    if (!*out) rc = load(which, out);
+    if (!rc) __atomic_store_n(&opened[which], *out, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&lock);
     return rc;
 }
@@ -132,6 +133,37 @@ int plumb_backend_run(const struct plumb_device *dev, const char *name, const vo
                           "%s: device %s was built with a struct of %zu bytes, this is one of %zu",
                           name, dev->backend->name, op->args_bytes, args_bytes);
     return (int)op->run(dev, args);
+}
+
+static int elsewhere(const char *op, const char *field, const char *where, int index,
+                     const struct plumb_device *dev)
+{
+    char place[64] = "host memory";
+    if (where) snprintf(place, sizeof place, "the memory of %s:%d", where, index);
+    if (plumb_device_is_host(dev))
+        return plumb_fail(PLUMB_EINVAL, "%s: %s lies in %s, the call is for the host", op, field,
+                          place);
+    return plumb_fail(PLUMB_EINVAL, "%s: %s lies in %s, the call is for %s:%d", op, field, place,
+                      dev->backend->name, dev->index);
+}
+
+int plumb_backend_reaches(const struct plumb_device *dev, const char *op, const char *field,
+                          const void *p)
+{
+    int index = 0;
+    if (!plumb_device_is_host(dev)) {
+        const struct plumb_backend *b = dev->backend;
+        const enum plumb_memory m = b->where(p, &index);
+        if (m == PLUMB_MEMORY_BOTH || (m == PLUMB_MEMORY_DEVICE && index == dev->index))
+            return PLUMB_OK;
+        return elsewhere(op, field, m == PLUMB_MEMORY_HOST ? NULL : b->name, index, dev);
+    }
+    for (int i = 0; i < BACKENDS; i++) {
+        const struct plumb_backend *b = __atomic_load_n(&opened[i], __ATOMIC_ACQUIRE);
+        if (b && b->where(p, &index) == PLUMB_MEMORY_DEVICE)
+            return elsewhere(op, field, b->name, index, dev);
+    }
+    return PLUMB_OK;
 }
 
 size_t plumb_backend_size(const struct plumb_device *dev, const char *name, const void *args,

@@ -53,16 +53,17 @@ bool plumb_cpu_has_bf16(void)
 #endif
 }
 
-/* "cuda" or "cuda:<index>". */
-static int cuda_index(const char *name, int *index)
+/* "cuda", "cuda:<index>", "cuda-sim" or "cuda-sim:<index>". */
+static int cuda_index(const char *name, const char *backend, int *index)
 {
+    const char *rest = name + strlen(backend);
     char *end;
     *index = 0;
-    if (name[4] == 0) return PLUMB_OK;
-    const long n = name[4] == ':' ? strtol(name + 5, &end, 10) : -1;
-    if (n < 0 || n > 1023 || end == name + 5 || *end)
-        return plumb_fail(PLUMB_EUSAGE, "device \"%s\": after cuda comes a colon and a number",
-                          name);
+    if (*rest == 0) return PLUMB_OK;
+    const long n = *rest == ':' ? strtol(rest + 1, &end, 10) : -1;
+    if (n < 0 || n > 1023 || end == rest + 1 || *end)
+        return plumb_fail(PLUMB_EUSAGE, "device \"%s\": after %s comes a colon and a number", name,
+                          backend);
     *index = (int)n;
     return PLUMB_OK;
 }
@@ -78,23 +79,32 @@ static int open_backend(const char *backend, int index, struct plumb_device *out
     if (index >= devices)
         return plumb_fail(PLUMB_ENOTSUP, "device %s:%d: there %s %d", backend, index,
                           devices == 1 ? "is" : "are", devices);
-    *out = (struct plumb_device){ .kind = PLUMB_DEV_CUDA, .backend = b };
+    out->kind = PLUMB_DEV_CUDA;
+    out->backend = b;
     return b->open(index, out);
+}
+
+/* out->stream and out->adopted are set. */
+static int open_cuda(const char *name, struct plumb_device *out)
+{
+    const char *backend = strncmp(name, "cuda-sim", 8) ? "cuda" : "cuda-sim";
+    int index;
+    if (strncmp(name, "cuda", 4))
+        return plumb_fail(PLUMB_EUSAGE, "device \"%s\": must be cpu, ref, cuda[:i] or cuda-sim[:i]",
+                          name);
+    PLUMB_TRY(cuda_index(name, backend, &index));
+    return open_backend(backend, index, out);
 }
 
 int plumb_device_open(const char *name, struct plumb_device *out)
 {
-    int index;
-    if (!strcmp(name, "cpu") || !strcmp(name, "ref")) {
-        *out = *name == 'c' ? plumb_cpu : plumb_ref;
+    *out = plumb_cpu;
+    if (!strcmp(name, "cpu")) return PLUMB_OK;
+    if (!strcmp(name, "ref")) {
+        *out = plumb_ref;
         return PLUMB_OK;
     }
-    if (!strcmp(name, "cuda-sim")) return open_backend("cuda-sim", 0, out);
-    if (strncmp(name, "cuda", 4))
-        return plumb_fail(PLUMB_EUSAGE, "device \"%s\": must be cpu, ref, cuda[:i] or cuda-sim",
-                          name);
-    PLUMB_TRY(cuda_index(name, &index));
-    return open_backend("cuda", index, out);
+    return open_cuda(name, out);
 }
 
 void plumb_device_close(struct plumb_device *dev)
@@ -104,18 +114,34 @@ void plumb_device_close(struct plumb_device *dev)
     *dev = (struct plumb_device){ 0 };
 }
 
+/* Moves a device that has been opened into an object of its own. */
+static int hand_out(struct plumb_device *dev, struct plumb_device **out)
+{
+    *out = malloc(sizeof *dev);
+    if (!*out) {
+        plumb_device_close(dev);
+        return plumb_fail(PLUMB_EMEM, "no memory for a device");
+    }
+    **out = *dev;
+    return PLUMB_OK;
+}
+
 int plumb_device_new(const char *name, struct plumb_device **out)
 {
     struct plumb_device dev;
+    if (!name || !out) return plumb_fail(PLUMB_EINVAL, "device: %s is NULL", name ? "out" : "name");
     *out = NULL;
     PLUMB_TRY(plumb_device_open(name, &dev));
-    *out = malloc(sizeof dev);
-    if (*out) {
-        **out = dev;
-        return PLUMB_OK;
-    }
-    plumb_device_close(&dev);
-    return plumb_fail(PLUMB_EMEM, "device %s: no memory for it", name);
+    return hand_out(&dev, out);
+}
+
+int plumb_device_adopt(const char *name, void *stream, struct plumb_device **out)
+{
+    struct plumb_device dev = { .stream = stream, .adopted = true };
+    if (!name || !out) return plumb_fail(PLUMB_EINVAL, "device: %s is NULL", name ? "out" : "name");
+    *out = NULL;
+    PLUMB_TRY(open_cuda(name, &dev));
+    return hand_out(&dev, out);
 }
 
 void plumb_device_delete(struct plumb_device *dev)

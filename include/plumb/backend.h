@@ -13,7 +13,8 @@ struct plumb_device {
     enum plumb_dtype round; /* ref: every intermediate is rounded to it; 0 = float64 as it is */
     const struct plumb_backend *backend; /* the code of a cuda device; NULL on cpu and ref */
     void *state;                         /* the backend's own; NULL on cpu and ref */
-    void *reserved[3]; /* programs hold copies of plumb_cpu and plumb_ref of this size */
+    bool adopted;      /* the stream is the caller's */
+    void *reserved[2]; /* programs hold copies of plumb_cpu and plumb_ref of this size */
 };
 
 /* Devices by value, for the engine: as plumb_device_new of device.h, and leaving a closed cuda
@@ -25,7 +26,7 @@ static inline bool plumb_device_is_host(const struct plumb_device *dev)
     return dev->kind != PLUMB_DEV_CUDA;
 }
 
-enum { PLUMB_BACKEND_ABI = 2 };
+enum { PLUMB_BACKEND_ABI = 3 };
 
 /* What the program lends to a backend. */
 struct plumb_backend_host {
@@ -44,6 +45,9 @@ struct plumb_backend_op {
 /* AHEAD: up as well, but beside the work that is queued; what is queued later waits for it. */
 enum plumb_copy { PLUMB_COPY_UP, PLUMB_COPY_DOWN, PLUMB_COPY_WITHIN, PLUMB_COPY_AHEAD };
 
+/* Host memory that a device reaches too (pinned, managed) is BOTH. */
+enum plumb_memory { PLUMB_MEMORY_HOST, PLUMB_MEMORY_DEVICE, PLUMB_MEMORY_BOTH };
+
 struct plumb_backend {
     size_t struct_bytes;
     int abi;
@@ -51,7 +55,8 @@ struct plumb_backend {
     const struct plumb_backend_op *ops; /* sorted by name */
     int64_t op_count;
     int (*count)(int *devices);
-    int (*open)(int index, struct plumb_device *dev); /* sets index, stream and state */
+    /* sets index and state, and a stream of its own unless dev->adopted */
+    int (*open)(int index, struct plumb_device *dev);
     void (*close)(struct plumb_device *dev);
     int (*describe)(const struct plumb_device *dev, char *out, size_t n);
     int (*memory)(const struct plumb_device *dev, size_t *free_bytes, size_t *total);
@@ -61,6 +66,7 @@ struct plumb_backend {
                 enum plumb_copy kind); /* queued; not waited for */
     int (*zero)(const struct plumb_device *dev, void *p, size_t bytes);
     int (*sync)(const struct plumb_device *dev);
+    enum plumb_memory (*where)(const void *p, int *index); /* index of the device that holds it */
     /* seconds that the device spends on what `run` queues, by events around it */
     int (*time)(const struct plumb_device *dev, int (*run)(void *ctx), void *ctx, double *seconds);
 };
@@ -76,6 +82,10 @@ int plumb_backend_link(plumb_backend_v1_fn *v1);
  * has no such entry, PLUMB_EINVAL when it was built with another struct. */
 int plumb_backend_run(const struct plumb_device *dev, const char *name, const void *args,
                       size_t args_bytes);
+/* Fails with PLUMB_EINVAL, "<op>: <field> lies in ...", when ops of `dev` cannot follow p. Device
+ * memory is known to a host's op only where the program has opened a backend. */
+int plumb_backend_reaches(const struct plumb_device *dev, const char *op, const char *field,
+                          const void *p);
 /* Bytes of scratch by entry `name`; 0 when there is no such entry. */
 size_t plumb_backend_size(const struct plumb_device *dev, const char *name, const void *args,
                           size_t args_bytes);

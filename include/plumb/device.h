@@ -5,13 +5,17 @@
 #include <plumb/base.h>
 PLUMB_BEGIN_C
 
-/* A device of its own by name: "cpu", "ref", "cuda", "cuda:<index>" or "cuda-sim" (the CUDA sources
- * run on the CPU). A cuda device needs its backend, libplumb_cuda.so or libplumb_cuda_sim.so, which
- * is looked for in $PLUMB_BACKENDS, beside the program, in ../lib from there, beside libplumb.so
- * and where the system's linker looks. Fails with PLUMB_ENOTSUP saying what is missing,
- * PLUMB_EUSAGE for an unknown name. End it with plumb_device_delete. */
+/* A device of its own by name: "cpu", "ref", "cuda[:<index>]" or "cuda-sim[:<index>]" (the CUDA
+ * sources run on the CPU). A cuda device needs its backend, libplumb_cuda.so or
+ * libplumb_cuda_sim.so, which is looked for in $PLUMB_BACKENDS, beside the program, in ../lib from
+ * there, beside libplumb.so and where the system's linker looks. Fails with PLUMB_ENOTSUP saying
+ * what is missing, PLUMB_EUSAGE for an unknown name. End it with plumb_device_delete. */
 int plumb_device_new(const char *name, struct plumb_device **out);
-/* Waits for what is queued, then ends the device; NULL is fine. */
+/* The same for a cuda device on a stream that the caller has and keeps (a cudaStream_t, NULL = the
+ * default stream): ops are queued there, between the caller's own work. Memory may be the caller's,
+ * too: any of that device. */
+int plumb_device_adopt(const char *name, void *stream, struct plumb_device **out);
+/* Waits for what is queued, then ends the device; NULL is fine. An adopted stream lives on. */
 void plumb_device_delete(struct plumb_device *dev);
 enum plumb_device_kind plumb_device_kind(const struct plumb_device *dev);
 /* Whether a device of kind cuda could be opened. Never fails. */

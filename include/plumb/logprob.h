@@ -45,7 +45,7 @@ struct plumb_logprob {
     struct plumb_tensor dw;        /* (V,H) += f32; absent = not wanted (frozen head) */
     struct plumb_tensor dbias;     /* (V) += f32; absent = not wanted */
     const int32_t *group;          /* fused: (groups+1) pair indices where chunks may be cut;
-                                    * group[0] = 0, last = M */
+                                    * group[0] = 0, last = M; host memory on every device */
     int64_t groups;
     plumb_logprob_epilogue *epilogue; void *epilogue_ctx; /* fused */
     struct plumb_tensor work;      /* scratch of plumb_logprob_workspace bytes: O(N + V) plus one

@@ -27,7 +27,7 @@ struct plumb_pairwise {
     struct plumb_tensor ref_sum; /* (2B) in, f32: reference, per sequence (the policy's sum is
                                   * then rounded to f32 too, so that equal policies differ by
                                   * 0); absent = from ref_logp; both absent = 0 */
-    const struct plumb_pairwise_term *terms; /* summed */
+    const struct plumb_pairwise_term *terms; /* summed; host memory */
     int64_t term_count;          /* 1 .. 8 */
     double beta, label_smoothing; /* > 0; in [0, 0.5], below 0.5 for robust */
     double divisor;              /* global pair count of the step: loss = sum / divisor,

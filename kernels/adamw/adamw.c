@@ -17,7 +17,7 @@ static int check_number(const char *name, double value, double lowest, double be
 
 static int check(const struct plumb_device *dev, const struct plumb_adamw *a)
 {
-    PLUMB_TRY(plumb_check_struct("adamw", a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args("adamw", dev, a, sizeof *a));
     PLUMB_TRY(plumb_check_size("adamw", "count", a->count, 0));
     PLUMB_TRY(plumb_check_size("adamw", "step", a->step, 1));
     PLUMB_TRY(plumb_check_size("adamw", "first", a->first, 0));

@@ -56,7 +56,7 @@ static int check_queries(const struct plumb_attention *a)
 
 static int check(const struct plumb_device *dev, const struct plumb_attention *a, bool backward)
 {
-    PLUMB_TRY(plumb_check_struct("attention", a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args("attention", dev, a, sizeof *a));
     PLUMB_TRY(check_shape(a));
     PLUMB_TRY(plumb_forest_present("attention", &a->forest));
     if (!a->q_start != !a->q_count)
@@ -162,6 +162,7 @@ static void plan(struct plumb_attention_plan *p, const struct plumb_attention *a
 size_t plumb_attention_workspace(const struct plumb_device *dev, const struct plumb_attention *a,
                                  bool backward)
 {
+    if (plumb_check_args("attention", dev, a, sizeof *a)) return 0;
     struct plumb_attention_plan p;
     struct plumb_attention_tables t;
     if (dev->kind == PLUMB_DEV_CUDA) return plumb_attention_tables_at(&t, a, backward, NULL);

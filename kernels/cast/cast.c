@@ -10,12 +10,13 @@ PLUMB_CPU_DECLARE(plumb_cast_cpu, plumb_cast);
 
 int plumb_cast(const struct plumb_device *dev, const struct plumb_cast *a)
 {
-    PLUMB_TRY(plumb_check_struct("cast", a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args("cast", dev, a, sizeof *a));
     PLUMB_TRY(plumb_check_size("cast", "count", a->count, 0));
     if (a->count == 0) return PLUMB_OK;
-    /* Weights of any dtype are brought to ref's f64 by this op, so ref takes them too. */
-    PLUMB_TRY(plumb_check_tensor("cast", &plumb_cpu, "x", &a->x, FLOATS));
-    PLUMB_TRY(plumb_check_tensor("cast", &plumb_cpu, "y", &a->y, FLOATS));
+    /* Weights of any dtype are brought to ref's f64 by this op, so ref takes what the cpu does. */
+    const struct plumb_device *rules = dev->kind == PLUMB_DEV_REF ? &plumb_cpu : dev;
+    PLUMB_TRY(plumb_check_tensor("cast", rules, "x", &a->x, FLOATS));
+    PLUMB_TRY(plumb_check_tensor("cast", rules, "y", &a->y, FLOATS));
     if (a->x.data == a->y.data && plumb_dtype_bytes(a->x.dtype) != plumb_dtype_bytes(a->y.dtype))
         return plumb_fail(PLUMB_EINVAL, "cast: y is x, but %s and %s differ in size",
                           plumb_dtype_name(a->x.dtype), plumb_dtype_name(a->y.dtype));

@@ -14,7 +14,7 @@ PLUMB_CPU_DECLARE(plumb_embed_bwd_cpu, plumb_embed);
 static int check_ids(const struct plumb_device *dev, const char *field, const int32_t *id,
                      int64_t N, const char *limit, int64_t end)
 {
-    if (!id && N > 0) return plumb_fail(PLUMB_EINVAL, "embed: %s is missing", field);
+    if (N > 0) PLUMB_TRY(plumb_check_array("embed", dev, field, id));
     if (dev->kind == PLUMB_DEV_CUDA) return PLUMB_OK;
     for (int64_t n = 0; n < N; n++)
         if (id[n] < 0 || id[n] >= end)
@@ -25,7 +25,7 @@ static int check_ids(const struct plumb_device *dev, const char *field, const in
 
 static int check(const struct plumb_device *dev, const struct plumb_embed *a, bool backward)
 {
-    PLUMB_TRY(plumb_check_struct("embed", a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args("embed", dev, a, sizeof *a));
     PLUMB_TRY(plumb_check_size("embed", "N", a->N, 0));
     PLUMB_TRY(plumb_check_size("embed", "D", a->D, 1));
     PLUMB_TRY(plumb_check_size("embed", "V", a->V, 1));
@@ -48,12 +48,12 @@ static int check(const struct plumb_device *dev, const struct plumb_embed *a, bo
         return plumb_fail(PLUMB_EINVAL, "embed: N=%lld, V=%lld, P=%lld, must be at most %lld",
                           (long long)a->N, (long long)a->V, (long long)a->P,
                           (long long)PLUMB_EMBED_MOST);
-    if (!a->work.data) return plumb_fail(PLUMB_EINVAL, "embed: work is missing");
-    return PLUMB_OK;
+    return plumb_check_array("embed", dev, "work", a->work.data);
 }
 
 size_t plumb_embed_bwd_workspace(const struct plumb_device *dev, const struct plumb_embed *a)
 {
+    if (plumb_check_args("embed", dev, a, sizeof *a)) return 0;
     return dev->kind == PLUMB_DEV_CUDA ? plumb_embed_sort_bytes(a->N) : 0;
 }
 

@@ -14,7 +14,7 @@ bool plumb_act_is_gated(enum plumb_act_kind kind)
 
 static int check(const struct plumb_device *dev, const struct plumb_glu *a, bool backward)
 {
-    PLUMB_TRY(plumb_check_struct("glu", a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args("glu", dev, a, sizeof *a));
     PLUMB_TRY(plumb_check_size("glu", "N", a->N, 0));
     PLUMB_TRY(plumb_check_size("glu", "F", a->F, 1));
     PLUMB_TRY(plumb_check_tensor("glu", dev, "x", &a->x, PLUMB_MASK_FLOATS));

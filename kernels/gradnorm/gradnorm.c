@@ -9,15 +9,15 @@ PLUMB_CPU_DECLARE(plumb_gradnorm_cpu, plumb_gradnorm);
 
 size_t plumb_gradnorm_workspace(const struct plumb_device *dev, const struct plumb_gradnorm *a)
 {
-    if (dev->kind == PLUMB_DEV_REF) return 0;
+    if (plumb_check_args("gradnorm", dev, a, sizeof *a) || dev->kind == PLUMB_DEV_REF) return 0;
     return (size_t)plumb_gradnorm_blocks(a->count) * sizeof(double);
 }
 
 int plumb_gradnorm(const struct plumb_device *dev, const struct plumb_gradnorm *a)
 {
-    PLUMB_TRY(plumb_check_struct("gradnorm", a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args("gradnorm", dev, a, sizeof *a));
     PLUMB_TRY(plumb_check_size("gradnorm", "count", a->count, 0));
-    if (!a->norm) return plumb_fail(PLUMB_EINVAL, "gradnorm: norm is missing");
+    PLUMB_TRY(plumb_check_array("gradnorm", dev, "norm", a->norm));
     if (a->count > 0) PLUMB_TRY(plumb_check_tensor("gradnorm", dev, "x", &a->x, PLUMB_MASK_F32));
     if (a->count > 0 && dev->kind != PLUMB_DEV_REF && !a->work.data)
         return plumb_fail(PLUMB_EINVAL, "gradnorm: work is missing");

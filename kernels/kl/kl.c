@@ -23,7 +23,7 @@ const char *plumb_kl_name(int id) { return plumb_formula_name(formulas, FORMULAS
 static int check(const struct plumb_device *dev, const struct plumb_kl *a)
 {
     const char *op = "kl";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     if (!plumb_kl_name((int)a->estimator))
         return plumb_fail(PLUMB_EINVAL, "kl: estimator=%d is no estimator", (int)a->estimator);
     PLUMB_TRY(plumb_check_size(op, "M", a->M, 0));

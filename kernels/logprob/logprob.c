@@ -7,9 +7,9 @@
 #include "kernels/logprob/logprob_plan.h"
 #include "kernels/op.h"
 
-static int check_sizes(const struct plumb_logprob *a)
+static int check_sizes(const struct plumb_device *dev, const struct plumb_logprob *a)
 {
-    PLUMB_TRY(plumb_check_struct("logprob", a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args("logprob", dev, a, sizeof *a));
     PLUMB_TRY(plumb_check_size("logprob", "N", a->N, 0));
     PLUMB_TRY(plumb_check_size("logprob", "H", a->H, 1));
     PLUMB_TRY(plumb_check_size("logprob", "V", a->V, 1));
@@ -42,8 +42,8 @@ static int check_options(const struct plumb_logprob *a)
 static int check_pairs(const struct plumb_device *dev, const struct plumb_logprob *a)
 {
     const int64_t vocab = a->valid_vocab ? a->valid_vocab : a->V;
-    if (!a->row) return plumb_fail(PLUMB_EINVAL, "logprob: row is missing");
-    if (!a->target) return plumb_fail(PLUMB_EINVAL, "logprob: target is missing");
+    PLUMB_TRY(plumb_check_array("logprob", dev, "row", a->row));
+    PLUMB_TRY(plumb_check_array("logprob", dev, "target", a->target));
     if (dev->kind == PLUMB_DEV_CUDA) return PLUMB_OK;
     for (int64_t i = 0; i < a->M; i++) {
         if (a->row[i] < 0 || a->row[i] >= a->N)
@@ -59,7 +59,7 @@ static int check_pairs(const struct plumb_device *dev, const struct plumb_logpro
 
 static int check_inputs(const struct plumb_device *dev, const struct plumb_logprob *a)
 {
-    PLUMB_TRY(check_sizes(a));
+    PLUMB_TRY(check_sizes(dev, a));
     PLUMB_TRY(check_options(a));
     if (!a->M) return PLUMB_OK;
     PLUMB_TRY(check_pairs(dev, a));
@@ -67,8 +67,7 @@ static int check_inputs(const struct plumb_device *dev, const struct plumb_logpr
     PLUMB_TRY(plumb_check_tensor("logprob", dev, "x", &a->x, PLUMB_MASK_FLOATS));
     PLUMB_TRY(plumb_check_tensor("logprob", dev, "w", &a->w, same));
     PLUMB_TRY(plumb_check_optional("logprob", dev, "bias", &a->bias, PLUMB_MASK_F32 | same));
-    if (!a->work.data) return plumb_fail(PLUMB_EINVAL, "logprob: work is missing");
-    return PLUMB_OK;
+    return plumb_check_array("logprob", dev, "work", a->work.data);
 }
 
 static int check_outputs(const struct plumb_device *dev, const struct plumb_logprob *a)
@@ -95,7 +94,7 @@ static int check_groups(const struct plumb_logprob *a)
 {
     PLUMB_TRY(plumb_check_size("logprob", "groups", a->groups, a->M ? 1 : 0));
     if (!a->groups) return PLUMB_OK;
-    if (!a->group) return plumb_fail(PLUMB_EINVAL, "logprob: group is missing");
+    PLUMB_TRY(plumb_check_host_array("logprob", "group", a->group));
     if (!a->epilogue) return plumb_fail(PLUMB_EINVAL, "logprob: epilogue is missing");
     if (a->group[0] != 0)
         return plumb_fail(PLUMB_EINVAL, "logprob: group[0]=%d, must be 0", a->group[0]);
@@ -147,7 +146,7 @@ int plumb_logprob_fused(const struct plumb_device *dev, const struct plumb_logpr
 
 size_t plumb_logprob_workspace(const struct plumb_device *dev, const struct plumb_logprob *a)
 {
-    if (check_sizes(a)) return 0; /* the op itself will say why */
+    if (check_sizes(dev, a)) return 0; /* the op itself will say why */
     if (dev->kind == PLUMB_DEV_CPU) return plumb_logprob_plan(a).bytes;
     if (dev->kind == PLUMB_DEV_CUDA)
         return plumb_backend_size(dev, "logprob_workspace", a, sizeof *a);

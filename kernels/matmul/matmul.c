@@ -68,7 +68,7 @@ static void without_sum(const struct plumb_matmul *a)
 
 int plumb_matmul(const struct plumb_device *dev, const struct plumb_matmul *args)
 {
-    PLUMB_TRY(plumb_check_struct("matmul", args->struct_bytes, sizeof *args));
+    PLUMB_TRY(plumb_check_args("matmul", dev, args, sizeof *args));
     struct plumb_matmul a = *args;
     PLUMB_TRY(prepare(dev, &a));
     if (a.M == 0 || a.N == 0) return PLUMB_OK;

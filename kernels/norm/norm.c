@@ -10,6 +10,7 @@ PLUMB_CPU_DECLARE(plumb_norm_bwd_cpu, plumb_norm);
 
 size_t plumb_norm_bwd_workspace(const struct plumb_device *dev, const struct plumb_norm *a)
 {
+    if (plumb_check_args("norm", dev, a, sizeof *a)) return 0;
     if (dev->kind == PLUMB_DEV_REF || a->N <= 0 || a->D <= 0) return 0;
     const int64_t parts = dev->kind == PLUMB_DEV_CUDA ? plumb_norm_parts(a) : plumb_norm_blocks(a);
     return (size_t)parts * (size_t)a->D * (a->kind == PLUMB_NORM_LAYER ? 2 : 1) *
@@ -35,7 +36,7 @@ static int check_alias(const char *out, const struct plumb_tensor *o, int64_t ld
 
 static int check_both(const struct plumb_device *dev, const struct plumb_norm *a)
 {
-    PLUMB_TRY(plumb_check_struct("norm", a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args("norm", dev, a, sizeof *a));
     if (a->kind != PLUMB_NORM_RMS && a->kind != PLUMB_NORM_LAYER)
         return plumb_fail(PLUMB_EINVAL, "norm: kind=%d, must be PLUMB_NORM_RMS or PLUMB_NORM_LAYER",
                           (int)a->kind);

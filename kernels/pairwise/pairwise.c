@@ -107,7 +107,7 @@ static int check_options(const struct plumb_pairwise *a)
 
 static int check(const struct plumb_device *dev, const struct plumb_pairwise *a)
 {
-    PLUMB_TRY(plumb_check_struct("pairwise", a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args("pairwise", dev, a, sizeof *a));
     PLUMB_TRY(plumb_check_size("pairwise", "B", a->B, 0));
     PLUMB_TRY(plumb_check_runs("pairwise", dev, a->offset, 2 * a->B));
     PLUMB_TRY(check_tensors(dev, a));
@@ -117,7 +117,7 @@ static int check(const struct plumb_device *dev, const struct plumb_pairwise *a)
     if (!(a->label_smoothing >= 0 && a->label_smoothing <= 0.5))
         return plumb_fail(PLUMB_EINVAL, "pairwise: label_smoothing=%g, must be in [0, 0.5]",
                           a->label_smoothing);
-    if (!a->terms) return plumb_fail(PLUMB_EINVAL, "pairwise: terms is missing");
+    PLUMB_TRY(plumb_check_host_array("pairwise", "terms", a->terms));
     if (a->term_count < 1 || a->term_count > 8)
         return plumb_fail(PLUMB_EINVAL, "pairwise: term_count=%lld, must be in [1, 8]",
                           (long long)a->term_count);

@@ -12,7 +12,7 @@ PLUMB_CPU_DECLARE(plumb_colsum_cpu, plumb_colsum);
 
 static int check_offsets(const struct plumb_device *dev, const struct plumb_segsum *a)
 {
-    if (!a->offset) return plumb_fail(PLUMB_EINVAL, "segsum: offset is missing");
+    PLUMB_TRY(plumb_check_array("segsum", dev, "offset", a->offset));
     if (!plumb_device_is_host(dev)) return PLUMB_OK;
     if (a->offset[0] < 0)
         return plumb_fail(PLUMB_EINVAL, "segsum: offset[0]=%d is negative", a->offset[0]);
@@ -28,7 +28,7 @@ static int check_offsets(const struct plumb_device *dev, const struct plumb_segs
 
 static int check_segsum(const struct plumb_device *dev, const struct plumb_segsum *a, bool backward)
 {
-    PLUMB_TRY(plumb_check_struct("segsum", a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args("segsum", dev, a, sizeof *a));
     PLUMB_TRY(plumb_check_size("segsum", "M", a->M, 0));
     PLUMB_TRY(plumb_check_size("segsum", "R", a->R, 0));
     PLUMB_TRY(check_offsets(dev, a));
@@ -65,13 +65,13 @@ int plumb_segsum_bwd(const struct plumb_device *dev, const struct plumb_segsum *
 
 size_t plumb_colsum_workspace(const struct plumb_device *dev, const struct plumb_colsum *a)
 {
-    if (dev->kind == PLUMB_DEV_REF) return 0;
+    if (plumb_check_args("colsum", dev, a, sizeof *a) || dev->kind == PLUMB_DEV_REF) return 0;
     return (size_t)(plumb_colsum_blocks(a->N) * a->D) * sizeof(float);
 }
 
 int plumb_colsum(const struct plumb_device *dev, const struct plumb_colsum *a)
 {
-    PLUMB_TRY(plumb_check_struct("colsum", a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args("colsum", dev, a, sizeof *a));
     PLUMB_TRY(plumb_check_size("colsum", "N", a->N, 0));
     PLUMB_TRY(plumb_check_size("colsum", "D", a->D, 0));
     if (a->ldx) PLUMB_TRY(plumb_check_size("colsum", "ldx", a->ldx, a->D));
@@ -82,7 +82,7 @@ int plumb_colsum(const struct plumb_device *dev, const struct plumb_colsum *a)
         plumb_colsum_ref(a, dev->round);
         return PLUMB_OK;
     }
-    if (!a->work.data) return plumb_fail(PLUMB_EINVAL, "colsum: work is missing");
+    PLUMB_TRY(plumb_check_array("colsum", dev, "work", a->work.data));
     if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "colsum", a, sizeof *a);
     return PLUMB_CPU_CALL(plumb_colsum_cpu, a);
 }

@@ -66,7 +66,7 @@ static int check_formula(const struct plumb_device *dev, const struct plumb_rewa
 static int check(const struct plumb_device *dev, const struct plumb_reward *a)
 {
     const char *op = "reward";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     if (!plumb_reward_name((int)a->loss))
         return plumb_fail(PLUMB_EINVAL, "reward: loss=%d is no loss", (int)a->loss);
     PLUMB_TRY(plumb_check_size(op, "B", a->B, 0));

@@ -9,7 +9,7 @@ PLUMB_CPU_DECLARE(plumb_rope_cpu, plumb_rope);
 
 static int check_positions(const struct plumb_device *dev, const struct plumb_rope *a)
 {
-    if (!a->position && a->N > 0) return plumb_fail(PLUMB_EINVAL, "rope: position is missing");
+    if (a->N > 0) PLUMB_TRY(plumb_check_array("rope", dev, "position", a->position));
     if (!plumb_device_is_host(dev)) return PLUMB_OK;
     for (int64_t n = 0; n < a->N; n++)
         if (a->position[n] < 0 || a->position[n] >= a->P)
@@ -20,7 +20,7 @@ static int check_positions(const struct plumb_device *dev, const struct plumb_ro
 
 static int check(const struct plumb_device *dev, const struct plumb_rope *a)
 {
-    PLUMB_TRY(plumb_check_struct("rope", a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args("rope", dev, a, sizeof *a));
     if (a->kind != PLUMB_ROPE_HALF && a->kind != PLUMB_ROPE_INTERLEAVED)
         return plumb_fail(PLUMB_EINVAL, "rope: kind=%d is neither half nor interleaved",
                           (int)a->kind);

@@ -20,7 +20,7 @@ const char *plumb_supervised_name(int id) { return plumb_formula_name(formulas, 
 static int check(const struct plumb_device *dev, const struct plumb_supervised *a)
 {
     const char *op = "supervised";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     if (!plumb_supervised_name((int)a->loss))
         return plumb_fail(PLUMB_EINVAL, "supervised: loss=%d is no loss", (int)a->loss);
     PLUMB_TRY(plumb_check_size(op, "M", a->M, 0));

@@ -41,13 +41,13 @@ static int check_weight(const char *field, double value)
 static int check(const struct plumb_device *dev, const struct plumb_unpaired *a)
 {
     const char *op = "unpaired";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     if (!plumb_unpaired_name((int)a->loss))
         return plumb_fail(PLUMB_EINVAL, "unpaired: loss=%d is no loss", (int)a->loss);
     PLUMB_TRY(plumb_check_size(op, "B", a->B, 0));
     PLUMB_TRY(plumb_check_runs(op, dev, a->offset, a->B));
     PLUMB_TRY(check_sequences(op, dev, &a->logp, &a->ref_logp, &a->ref_sum));
-    if (a->B > 0 && !a->label) return plumb_fail(PLUMB_EINVAL, "unpaired: label is missing");
+    if (a->B > 0) PLUMB_TRY(plumb_check_array(op, dev, "label", a->label));
     for (int64_t i = 0; plumb_device_is_host(dev) && i < a->B; i++)
         if (a->label[i] != 0 && a->label[i] != 1)
             return plumb_fail(PLUMB_EINVAL, "unpaired: label[%lld]=%d, must be 0 or 1",
@@ -74,7 +74,7 @@ int plumb_unpaired(const struct plumb_device *dev, const struct plumb_unpaired *
 
 int plumb_kto_kl(const struct plumb_device *dev, const struct plumb_kto_kl *a)
 {
-    PLUMB_TRY(plumb_check_struct("kto_kl", a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args("kto_kl", dev, a, sizeof *a));
     PLUMB_TRY(plumb_check_size("kto_kl", "B", a->B, 0));
     PLUMB_TRY(plumb_check_runs("kto_kl", dev, a->offset, a->B));
     PLUMB_TRY(check_sequences("kto_kl", dev, &a->logp, &a->ref_logp, &a->ref_sum));

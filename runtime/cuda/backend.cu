@@ -44,9 +44,28 @@ static int64_t run_captured(const struct plumb_device *dev, const void *args, pl
     return rc;
 }
 
+/* dev's GPU is the thread's current one for as long as this lives, whatever other devices the
+ * program works with. */
+struct current_device {
+    int before, index, rc;
+    explicit current_device(const struct plumb_device *dev) : before(0), index(dev->index)
+    {
+        rc = status(cudaGetDevice(&before), "the current device");
+        if (!rc && before != index) rc = status(cudaSetDevice(index), "choosing a device");
+    }
+    ~current_device()
+    {
+        if (before != index) cudaSetDevice(before);
+    }
+};
+#define ON_DEVICE(dev)                                                                             \
+    const current_device here(dev);                                                                \
+    if (here.rc) return here.rc
+
 int64_t plumb_gpu_run(const struct plumb_device *dev, const void *args, plumb_gpu_call *call)
 {
     static const bool graphs = getenv("PLUMB_CUDA_GRAPH") != NULL;
+    ON_DEVICE(dev);
     return graphs ? run_captured(dev, args, call) : call(dev, args);
 }
 
@@ -79,7 +98,8 @@ static int take_state(struct plumb_device *dev)
 static void close_device(struct plumb_device *dev)
 {
     struct plumb_gpu_state *s = plumb_gpu_state(dev);
-    if (dev->stream) cudaStreamSynchronize(plumb_gpu_stream(dev));
+    const current_device here(dev);
+    if (dev->stream || dev->adopted) cudaStreamSynchronize(plumb_gpu_stream(dev));
     if (s) {
         plumb_gpu_matmul_close(dev);
         if (s->arrived) cudaEventDestroy(s->arrived);
@@ -88,15 +108,15 @@ static void close_device(struct plumb_device *dev)
         *s = {};
         pthread_mutex_unlock(&slots);
     }
-    if (dev->stream) cudaStreamDestroy(plumb_gpu_stream(dev));
+    if (dev->stream && !dev->adopted) cudaStreamDestroy(plumb_gpu_stream(dev));
     dev->stream = dev->state = NULL;
 }
 
 static int open_parts(struct plumb_device *dev)
 {
-    cudaStream_t stream;
-    PLUMB_TRY(status(cudaSetDevice(dev->index), "choosing a device"));
-    PLUMB_TRY(status(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream"));
+    cudaStream_t stream = plumb_gpu_stream(dev);
+    if (!dev->adopted)
+        PLUMB_TRY(status(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream"));
     dev->stream = stream;
     PLUMB_TRY(take_state(dev));
     PLUMB_TRY(
@@ -108,7 +128,9 @@ static int open_parts(struct plumb_device *dev)
 static int open_device(int index, struct plumb_device *dev)
 {
     dev->index = index;
-    dev->stream = dev->state = NULL;
+    dev->state = NULL;
+    if (!dev->adopted) dev->stream = NULL;
+    ON_DEVICE(dev);
     const int rc = open_parts(dev);
     if (rc) close_device(dev);
     return rc;
@@ -123,17 +145,77 @@ static int describe(const struct plumb_device *dev, char *out, size_t n)
     return PLUMB_OK;
 }
 
-static int memory(const struct plumb_device *, size_t *free_bytes, size_t *total)
+static int memory(const struct plumb_device *dev, size_t *free_bytes, size_t *total)
 {
+    ON_DEVICE(dev);
     return status(cudaMemGetInfo(free_bytes, total), "free memory");
+}
+
+/* Blocks handed out here are looked up without asking the runtime, which takes its time. Where all
+ * places are taken, the rest is not remembered. */
+enum { REMEMBERED = 64 };
+static pthread_mutex_t blocks_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct block {
+    const char *at; /* NULL = free */
+    size_t bytes;
+    int index;
+} blocks[REMEMBERED];
+
+static struct block *block_of(const void *p)
+{
+    for (int i = 0; i < REMEMBERED; i++)
+        if (blocks[i].at && (const char *)p >= blocks[i].at &&
+            (const char *)p < blocks[i].at + blocks[i].bytes)
+            return &blocks[i];
+    return NULL;
+}
+
+static void remember(const void *p, size_t bytes, int index)
+{
+    pthread_mutex_lock(&blocks_lock);
+    for (int i = 0; i < REMEMBERED; i++)
+        if (!blocks[i].at) {
+            blocks[i] = { (const char *)p, bytes, index };
+            break;
+        }
+    pthread_mutex_unlock(&blocks_lock);
+}
+
+static void forget(const void *p)
+{
+    pthread_mutex_lock(&blocks_lock);
+    struct block *b = block_of(p);
+    if (b) *b = {};
+    pthread_mutex_unlock(&blocks_lock);
+}
+
+static enum plumb_memory where(const void *p, int *index)
+{
+    cudaPointerAttributes known;
+    pthread_mutex_lock(&blocks_lock);
+    const struct block *b = block_of(p);
+    if (b) *index = b->index;
+    pthread_mutex_unlock(&blocks_lock);
+    if (b) return PLUMB_MEMORY_DEVICE;
+    *index = 0;
+    if (cudaPointerGetAttributes(&known, p)) {
+        cudaGetLastError(); /* nobody's memory: for the host to know */
+        return PLUMB_MEMORY_HOST;
+    }
+    *index = known.device;
+    return known.type == cudaMemoryTypeDevice         ? PLUMB_MEMORY_DEVICE
+           : known.type == cudaMemoryTypeUnregistered ? PLUMB_MEMORY_HOST
+                                                      : PLUMB_MEMORY_BOTH;
 }
 
 static int alloc(const struct plumb_device *dev, size_t bytes, bool pinned, void **out)
 {
     *out = NULL;
     if (bytes == 0) return PLUMB_OK;
+    ON_DEVICE(dev);
     const cudaError_t e = pinned ? cudaHostAlloc(out, bytes, cudaHostAllocDefault)
                                  : cudaMalloc(out, bytes);
+    if (!e && !pinned) remember(*out, bytes, dev->index);
     if (e != cudaErrorMemoryAllocation) return status(e, "allocating");
     cudaGetLastError();
     size_t left = 0, total = 0;
@@ -143,8 +225,10 @@ static int alloc(const struct plumb_device *dev, size_t bytes, bool pinned, void
                       pinned ? "pinned host" : "device", (double)left / 1048576.0);
 }
 
-static int release(const struct plumb_device *, void *p, bool pinned)
+static int release(const struct plumb_device *dev, void *p, bool pinned)
 {
+    ON_DEVICE(dev);
+    if (!pinned) forget(p);
     return status(pinned ? cudaFreeHost(p) : cudaFree(p), "freeing");
 }
 
@@ -160,6 +244,7 @@ static int copy_ahead(const struct plumb_device *dev, void *dst, const void *src
 static int copy(const struct plumb_device *dev, void *dst, const void *src, size_t bytes,
                 enum plumb_copy kind)
 {
+    ON_DEVICE(dev);
     if (kind == PLUMB_COPY_AHEAD) return copy_ahead(dev, dst, src, bytes);
     static const cudaMemcpyKind kinds[] = { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost,
                                             cudaMemcpyDeviceToDevice };
@@ -168,11 +253,13 @@ static int copy(const struct plumb_device *dev, void *dst, const void *src, size
 
 static int zero(const struct plumb_device *dev, void *p, size_t bytes)
 {
+    ON_DEVICE(dev);
     return status(cudaMemsetAsync(p, 0, bytes, plumb_gpu_stream(dev)), "clearing");
 }
 
 static int sync(const struct plumb_device *dev)
 {
+    ON_DEVICE(dev);
     return status(cudaStreamSynchronize(plumb_gpu_stream(dev)), "waiting for the device");
 }
 
@@ -181,6 +268,7 @@ static int measure(const struct plumb_device *dev, int (*run)(void *ctx), void *
 {
     cudaEvent_t begin = NULL, end = NULL;
     float ms = 0;
+    ON_DEVICE(dev);
     int rc = status(cudaEventCreate(&begin), "an event");
     if (!rc) rc = status(cudaEventCreate(&end), "an event");
     if (!rc) rc = status(cudaEventRecord(begin, plumb_gpu_stream(dev)), "an event");
@@ -259,5 +347,6 @@ extern "C" __attribute__((visibility("default"))) const struct plumb_backend *pl
     table.zero = zero;
     table.sync = sync;
     table.time = measure;
+    table.where = where;
     return &table;
 }

@@ -27,6 +27,10 @@ static void print_runtime()
     PRINT(cudaMemcpyDeviceToHost);
     PRINT(cudaMemcpyDeviceToDevice);
     PRINT(cudaMemcpyDefault);
+    PRINT(cudaMemoryTypeUnregistered);
+    PRINT(cudaMemoryTypeHost);
+    PRINT(cudaMemoryTypeDevice);
+    PRINT(cudaMemoryTypeManaged);
     PRINT(cudaStreamDefault);
     PRINT(cudaStreamNonBlocking);
     PRINT(cudaEventDefault);

@@ -89,6 +89,10 @@ void dev_free(void *p)
     dead[i->first] = i->second;
     live.erase(i);
 }
+bool dev_owner(const void *p, int *device) /* one device here */
+{
+    return *device = 0, in_arena(p);
+}
 static const char *owner(const void *p, size_t n) /* NULL: inside one live allocation */
 {
     std::lock_guard<std::mutex> g(mu);

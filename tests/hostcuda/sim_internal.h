@@ -64,6 +64,7 @@ void parallel(unsigned long n, const std::function<void(unsigned long)> &f);
 /* sim_memory.cpp, or sim_check.cpp in the checking build */
 void *dev_alloc(size_t n);
 void dev_free(void *p);
+bool dev_owner(const void *p, int *device); /* whether p lies in device memory, and in whose */
 /* false and a report when the bytes are not device memory */
 bool dev_span(const char *what, const void *p, size_t n, bool write);
 cudaError_t dev_copy(void *d, const void *s, size_t n, int kind);

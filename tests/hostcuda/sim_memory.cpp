@@ -1,6 +1,8 @@
 /* Device memory of the plain and the sanitised build: the host's, filled with NaN. */
 #include "tests/hostcuda/sim_internal.h"
 #ifndef PLUMB_SIM_CHECK
+#include <map>
+#include <mutex>
 
 namespace plumb_sim
 {
@@ -18,14 +20,36 @@ void access(const void *p, size_t n, int kind, const void *)
     if ((uintptr_t)p % n && (n & (n - 1)) == 0) bad("misaligned access of %zu bytes at %p", n, p);
     (void)kind;
 }
+struct Allocation {
+    size_t bytes;
+    int device;
+};
+static std::map<const char *, Allocation> live;
+static std::mutex mu;
 void *dev_alloc(size_t n) /* aligned as cudaMalloc's, NaN-filled, exact for ASan */
 {
     void *p = nullptr;
     if (posix_memalign(&p, 256, n ? n : 1)) return nullptr;
     memset(p, 0xff, n);
+    std::lock_guard<std::mutex> g(mu);
+    live[(char *)p] = { n, current_device() };
     return p;
 }
-void dev_free(void *p) { free(p); }
+void dev_free(void *p)
+{
+    std::lock_guard<std::mutex> g(mu);
+    live.erase((char *)p);
+    free(p);
+}
+bool dev_owner(const void *p, int *device)
+{
+    std::lock_guard<std::mutex> g(mu);
+    auto i = live.upper_bound((const char *)p);
+    if (i == live.begin()) return false;
+    --i;
+    *device = i->second.device;
+    return (const char *)p < i->first + (i->second.bytes ? i->second.bytes : 1);
+}
 bool dev_span(const char *, const void *p, size_t n, bool)
 {
 #ifdef PLUMB_SIM_ASAN /* touch both ends: ASan names the allocation */

@@ -129,6 +129,16 @@ cudaError_t cudaMemGetInfo(size_t *avail, size_t *total)
 {
     return *avail = *total = (size_t)4 << 30, cudaSuccess;
 }
+/* Pinned memory is as any of the host's here. */
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *a, const void *p)
+{
+    *a = {};
+    if (dev_owner(p, &a->device))
+        a->type = cudaMemoryTypeDevice, a->devicePointer = (void *)p;
+    else
+        a->type = cudaMemoryTypeUnregistered, a->hostPointer = (void *)p;
+    return cudaSuccess;
+}
 cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, cudaMemcpyKind k, cudaStream_t st)
 {
     enqueue(st, [=] { set_error(dev_copy(d, s, n, k)); });
