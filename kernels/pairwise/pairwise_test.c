@@ -78,6 +78,25 @@ Test(pairwise, swapping_a_pair_does_what_the_formulas_promise)
     }
 }
 
+Test(pairwise, the_squared_hinge_is_the_square_of_hinge)
+{
+    static const struct plumb_pairwise_term hinge[1] = { { PLUMB_PAIR_HINGE, 1 } },
+                                            squared[1] = { { PLUMB_PAIR_HINGE_SQUARE, 1 } };
+    static struct batch b, s;
+    fill(&b);
+    fill(&s);
+    run(&plumb_ref, with(hinge, 1, 1, 0, 5), &b);
+    run(&plumb_ref, with(squared, 1, 1, 0, 5), &s);
+    int beyond = 0;
+    for (int64_t i = 0; i < b.B; i++) {
+        const int32_t t = b.offset[2 * i];
+        cr_expect_float_eq(s.losses[i], b.losses[i] * b.losses[i], 1e-13);
+        cr_expect_float_eq(s.dlogp[t], 2 * b.losses[i] * b.dlogp[t], 1e-14);
+        beyond += b.losses[i] == 0;
+    }
+    cr_expect(beyond > 0 && beyond < b.B);
+}
+
 Test(pairwise, several_terms_are_their_weighted_sum)
 {
     const struct plumb_pairwise_term terms[3] = { { PLUMB_PAIR_HINGE, 0.5 },
