@@ -5,6 +5,7 @@
 #include <dirent.h>
 
 #include "tests/text_rows.h"
+#include "tests/text_templates.h"
 
 /* Replays one folder; a tokenizer with parts that are not built is named and passed over. */
 static int replay(const char *dir, const char *name, struct text_tally *all, int64_t *left_out)
@@ -40,15 +41,41 @@ static int replay(const char *dir, const char *name, struct text_tally *all, int
 
 static int visible(const struct dirent *e) { return e->d_name[0] != '.'; }
 
-/* Parts of the form that no program replays yet. */
-static void name_other_parts(const char *root)
+static void say(const char *part, const struct templates_tally *t, int rc, struct text_tally *all)
 {
-    static const char *const parts[] = { "sentencepiece", "chat-templates", "jinja" };
+    if (rc) printf("%s: %s\n", part, plumb_errmsg());
+    printf("%s: %lld rows, %lld wrong\n", part, (long long)t->rows, (long long)t->wrong);
+    all->rows += t->rows;
+    all->checks += t->rows;
+    all->wrong += t->wrong + (rc != PLUMB_OK);
+}
+
+/* The parts of templates, each where it is there. Those of chat templates lie beside the shared
+ * folder's, with its data. */
+static void replay_templates(const char *root, struct text_tally *all)
+{
+    static const char *const language[] = { "jinja/edge.json", "jinja/hostile.json",
+                                            "../../data/chat-templates/hf-jinja-tests/"
+                                            "jinja_unit.json" };
+    static const char *const chat[] = { "chat-templates", "../../data/chat-templates" };
+    char path[4000];
     for (int i = 0; i < 3; i++) {
-        char path[2100];
-        snprintf(path, sizeof path, "%s/%s", root, parts[i]);
-        if (plumb_file_exists(path)) printf("%s: left out: not built yet\n", parts[i]);
+        struct templates_tally t = { 0 };
+        snprintf(path, sizeof path, "%s/%s", root, language[i]);
+        if (!plumb_file_exists(path)) continue;
+        const int rc = templates_language(path, 1721995200, &t);
+        say(language[i], &t, rc, all);
     }
+    for (int i = 0; i < 2; i++) {
+        struct templates_tally t = { 0 };
+        snprintf(path, sizeof path, "%s/%s/golden/renderings.json", root, chat[i]);
+        if (!plumb_file_exists(path)) continue;
+        snprintf(path, sizeof path, "%s/%s", root, chat[i]);
+        const int rc = templates_chat(path, &t);
+        say(chat[i], &t, rc, all);
+    }
+    snprintf(path, sizeof path, "%s/sentencepiece", root);
+    if (plumb_file_exists(path)) printf("sentencepiece: left out: not built yet\n");
 }
 
 int main(int argc, char **argv)
@@ -79,7 +106,7 @@ int main(int argc, char **argv)
         free(entry[i]);
     }
     free(entry);
-    name_other_parts(root);
+    replay_templates(root, &all);
     printf("golden_text: %lld rows, %lld checks, %lld wrong; %lld tokenizers left out\n",
            (long long)all.rows, (long long)all.checks, (long long)all.wrong, (long long)left_out);
     return all.wrong || (!all.rows && n > left_out);
