@@ -56,7 +56,7 @@ install: all
 	cmake --install build --prefix $(PREFIX)
 
 format:
-	find kernels runtime algos io tools tests bench -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' | xargs clang-format -i
+	find kernels runtime algos io tools tests bench examples -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' | xargs clang-format -i
 
 clean:
 	rm -rf build build-asan build-debug

@@ -17,19 +17,8 @@ struct context {
 static int epilogue(void *ctx, int64_t first, int64_t count)
 {
     const struct context *c = ctx;
-    struct plumb_unpaired l = c->loss;
-    int64_t i = 0, n = 0;
-    while (i < l.B && c->offset[i] < first)
-        i++;
-    while (i + n < l.B && c->offset[i + n + 1] <= first + count)
-        n++;
-    l.B = n;
-    l.offset += i;
-    l.label += i;
-    l.ref_sum = plumb_tensor_at(l.ref_sum, i);
-    l.losses = plumb_tensor_at(l.losses, i);
-    l.logps = plumb_tensor_at(l.logps, i);
-    l.rewards = plumb_tensor_at(l.rewards, i);
+    struct plumb_unpaired l;
+    PLUMB_TRY(plumb_unpaired_part(&c->loss, c->offset, first, count, &l));
     return plumb_unpaired(c->dev, &l);
 }
 
@@ -251,8 +240,7 @@ static int micro(const struct plumb_task *t, struct plumb_trainer *tr, const str
         label[i] = m->e[i].label;
     const int32_t *labels;
     PLUMB_TRY(plumb_ints_send(&tr->step, label, m->count, &labels));
-    PLUMB_TRY(
-        plumb_pass_init(&w->pass, &tr->policy, b, b->N, b->targets.M, m->train, &tr->step));
+    PLUMB_TRY(plumb_pass_init(&w->pass, &tr->policy, b, b->N, b->targets.M, m->train, &tr->step));
     struct context ctx = loss_context(t, tr, m, w);
     ctx.loss.label = labels;
     PLUMB_TRY(plumb_pass_run(&tr->policy, &w->pass, group, m->count, epilogue, &ctx));

@@ -197,6 +197,39 @@ Test(library, a_losss_misuse_is_named)
     SINGLE(w->single.rewards.data = NULL, "rewards is missing");
 }
 
+/* Pair by pair, as the head hands them out, gives the bits of all at once. */
+Test(library, parts_of_a_loss_are_the_whole)
+{
+    struct work *whole = fresh(), *parts = fresh();
+    struct plumb_pairwise p;
+    struct plumb_unpaired u;
+    for (int i = 0; i < N; i++)
+        whole->logp[i] = parts->logp[i] = (float)(-1 - i % 3);
+    cr_assert_eq(plumb_pairwise(&plumb_cpu, &whole->pairs), PLUMB_OK);
+    for (int i = 0; i < B; i++) {
+        const int first = parts->group[i], count = parts->group[i + 1] - first;
+        cr_assert_eq(plumb_pairwise_part(&parts->pairs, parts->offset, first, count, &p), PLUMB_OK);
+        cr_assert_eq(p.B, 1);
+        cr_assert_eq(plumb_pairwise(&plumb_cpu, &p), PLUMB_OK);
+    }
+    cr_expect(!memcmp(whole->losses, parts->losses, sizeof whole->losses));
+    cr_expect(!memcmp(whole->logps, parts->logps, sizeof whole->logps));
+    cr_expect(!memcmp(whole->dlogp, parts->dlogp, sizeof whole->dlogp));
+    cr_assert_eq(plumb_unpaired(&plumb_cpu, &whole->single), PLUMB_OK);
+    for (int i = 0; i < 2 * B; i++) {
+        cr_assert_eq(plumb_unpaired_part(&parts->single, parts->offset, 2 * i, 2, &u), PLUMB_OK);
+        cr_assert_eq(plumb_unpaired(&plumb_cpu, &u), PLUMB_OK);
+    }
+    cr_expect(!memcmp(whole->losses, parts->losses, sizeof whole->losses));
+    cr_expect(!memcmp(whole->dlogp, parts->dlogp, sizeof whole->dlogp));
+    free(whole);
+    free(parts);
+    REFUSED(plumb_pairwise_part(&w->pairs, w->offset, 0, 2, &p), (void)0, "no run of whole pairs");
+    REFUSED(plumb_pairwise_part(&w->pairs, w->offset, 1, 4, &p), (void)0, "tokens [1, 5)");
+    REFUSED(plumb_unpaired_part(&w->single, w->offset, 6, 4, &u), (void)0, "tokens [6, 10)");
+    REFUSED(plumb_unpaired_part(&w->single, NULL, 0, 2, &u), (void)0, "unpaired: a part");
+}
+
 static struct plumb_device *simulated(const char *name)
 {
     struct plumb_device *dev;

@@ -53,6 +53,11 @@ struct plumb_pairwise {
  * out of range. */
 int plumb_pairwise(const struct plumb_device *dev, const struct plumb_pairwise *a);
 void plumb_pairwise_ref(const struct plumb_pairwise *a, enum plumb_dtype round);
+/* For an epilogue of plumb_logprob_fused: *out = the pairs of `a` whose tokens are [first,
+ * first+count), for the next call of plumb_pairwise. `offset` is a->offset in host memory (on cpu
+ * and ref the same). Fails: PLUMB_EINVAL when that is no run of whole pairs. */
+int plumb_pairwise_part(const struct plumb_pairwise *a, const int32_t *offset, int64_t first,
+                        int64_t count, struct plumb_pairwise *out);
 /* TRL's loss_type name to id, or -1; id to name, or NULL. */
 int plumb_pairwise_find(const char *name);
 const char *plumb_pairwise_name(int id);

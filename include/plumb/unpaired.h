@@ -25,6 +25,9 @@ struct plumb_unpaired {
 };
 int plumb_unpaired(const struct plumb_device *dev, const struct plumb_unpaired *a);
 void plumb_unpaired_ref(const struct plumb_unpaired *a, enum plumb_dtype round);
+/* As plumb_pairwise_part, of whole sequences. */
+int plumb_unpaired_part(const struct plumb_unpaired *a, const int32_t *offset, int64_t first,
+                        int64_t count, struct plumb_unpaired *out);
 int plumb_unpaired_find(const char *name);
 const char *plumb_unpaired_name(int id);
 

@@ -7,6 +7,7 @@
 
 #include "kernels/formula.h"
 #include "kernels/op.h"
+#include "kernels/sequence_part.h"
 
 PLUMB_CPU_DECLARE(plumb_pairwise_cpu, plumb_pairwise);
 
@@ -132,5 +133,24 @@ int plumb_pairwise(const struct plumb_device *dev, const struct plumb_pairwise *
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_pairwise_cpu, a);
     if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "pairwise", a, sizeof *a);
     plumb_pairwise_ref(a, dev->round);
+    return PLUMB_OK;
+}
+
+int plumb_pairwise_part(const struct plumb_pairwise *a, const int32_t *offset, int64_t first,
+                        int64_t count, struct plumb_pairwise *out)
+{
+    struct plumb_sequence_part p = { 0 };
+    if (!a || !out) return plumb_fail(PLUMB_EINVAL, "pairwise: %s is NULL", a ? "out" : "a");
+    PLUMB_TRY(plumb_sequence_part_of("pairwise", offset, a->B, 2, first, count, &p));
+    *out = *a;
+    out->B = p.count;
+    out->offset = a->offset ? a->offset + 2 * p.first : NULL;
+    struct plumb_tensor *const of_pairs[] = { &out->losses, &out->margin, &out->weight };
+    struct plumb_tensor *const of_sides[] = { &out->ref_sum, &out->logps, &out->rewards,
+                                              &out->target };
+    for (size_t i = 0; i < sizeof of_pairs / sizeof *of_pairs; i++)
+        *of_pairs[i] = plumb_part_at(*of_pairs[i], p.first);
+    for (size_t i = 0; i < sizeof of_sides / sizeof *of_sides; i++)
+        *of_sides[i] = plumb_part_at(*of_sides[i], 2 * p.first);
     return PLUMB_OK;
 }

@@ -7,6 +7,7 @@
 
 #include "kernels/formula.h"
 #include "kernels/op.h"
+#include "kernels/sequence_part.h"
 
 PLUMB_CPU_DECLARE(plumb_unpaired_cpu, plumb_unpaired);
 PLUMB_CPU_DECLARE(plumb_kto_kl_cpu, plumb_kto_kl);
@@ -69,6 +70,23 @@ int plumb_unpaired(const struct plumb_device *dev, const struct plumb_unpaired *
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_unpaired_cpu, a);
     if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "unpaired", a, sizeof *a);
     plumb_unpaired_ref(a, dev->round);
+    return PLUMB_OK;
+}
+
+int plumb_unpaired_part(const struct plumb_unpaired *a, const int32_t *offset, int64_t first,
+                        int64_t count, struct plumb_unpaired *out)
+{
+    struct plumb_sequence_part p = { 0 };
+    if (!a || !out) return plumb_fail(PLUMB_EINVAL, "unpaired: %s is NULL", a ? "out" : "a");
+    PLUMB_TRY(plumb_sequence_part_of("unpaired", offset, a->B, 1, first, count, &p));
+    *out = *a;
+    out->B = p.count;
+    out->offset = a->offset ? a->offset + p.first : NULL;
+    out->label = a->label ? a->label + p.first : NULL;
+    struct plumb_tensor *const of_each[] = { &out->ref_sum, &out->losses, &out->logps,
+                                             &out->rewards };
+    for (size_t i = 0; i < sizeof of_each / sizeof *of_each; i++)
+        *of_each[i] = plumb_part_at(*of_each[i], p.first);
     return PLUMB_OK;
 }
 
