@@ -42,6 +42,13 @@ PLUMB_HD plumb_real plumb_saturate(double x)
     if (x > most && x <= DBL_MAX) return PLUMB_REAL_MAX;
     return x < -most && x >= -DBL_MAX ? -PLUMB_REAL_MAX : (plumb_real)x;
 }
+/* The same for what is stored, whatever plumb_real is. */
+PLUMB_HD float plumb_saturate_f32(double x)
+{
+    const double most = (double)FLT_MAX;
+    if (x > most && x <= DBL_MAX) return FLT_MAX;
+    return x < -most && x >= -DBL_MAX ? -FLT_MAX : (float)x;
+}
 /* 1 / (1 + e^-x) without overflow. */
 PLUMB_HD plumb_real plumb_sigmoid(plumb_real x)
 {

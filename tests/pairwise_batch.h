@@ -13,9 +13,12 @@ struct batch {
     int64_t B;
     int32_t offset[2 * MAX_PAIRS + 1];
     double logp[MAX_TOKENS], ref[MAX_TOKENS];
-    const double *sums;                     /* of the reference, instead of ref; or NULL */
-    const double *margin, *target, *weight; /* (B), (2B), (B), or NULL */
+    const double *sums;                             /* of the reference, instead of ref; or NULL */
+    const double *margin, *target, *weight;         /* (B), (2B), (B), or NULL */
+    const double *anchor, *kl, *aot, *aot_unpaired; /* (2B), (2B), (B), (2B), or NULL */
+    const double *token_weight;                     /* by token, or NULL */
     double losses[MAX_PAIRS], logps[2 * MAX_PAIRS], rewards[2 * MAX_PAIRS], dlogp[MAX_TOKENS];
+    double dkl[2 * MAX_PAIRS];
 };
 
 /* A sequence of `length` tokens whose first carries the sum. */
@@ -49,34 +52,39 @@ static inline void run(const struct plumb_device *dev, struct plumb_pairwise a, 
     const int64_t M = b->offset[2 * b->B];
     a.B = b->B;
     a.offset = plumb_test_copy(dev, b->offset, (size_t)(2 * a.B + 1) * sizeof *b->offset);
-    a.logp = plumb_test_tensor(t, M, b->logp);
-    if (b->sums)
-        a.ref_sum = plumb_test_tensor(t, 2 * a.B, b->sums);
-    else
-        a.ref_logp = plumb_test_tensor(t, M, b->ref);
-    if (b->margin) a.margin = plumb_test_tensor(t, a.B, b->margin);
-    if (b->target) a.target = plumb_test_tensor(t, 2 * a.B, b->target);
-    if (b->weight) a.weight = plumb_test_tensor(t, a.B, b->weight);
-    a.losses = plumb_test_tensor(t, a.B, NULL);
-    a.logps = plumb_test_tensor(t, 2 * a.B, NULL);
-    a.rewards = plumb_test_tensor(t, 2 * a.B, NULL);
-    a.dlogp = plumb_test_tensor(t, M, NULL);
-    struct plumb_tensor *all[] = { &a.logp,    &a.ref_logp, &a.ref_sum, &a.losses, &a.logps,
-                                   &a.rewards, &a.dlogp,    &a.margin,  &a.target, &a.weight };
-    const int64_t count[] = { M, M, 2 * a.B, a.B, 2 * a.B, 2 * a.B, M, a.B, 2 * a.B, a.B };
-    for (int i = 0; i < 10; i++)
-        plumb_test_to(dev, all[i], count[i]);
-    cr_assert_eq(plumb_pairwise(dev, &a), PLUMB_OK, "%s", plumb_errmsg());
-    for (int i = 0; i < 10; i++)
-        plumb_test_from(dev, all[i], count[i]);
-    for (int64_t i = 0; i < a.B; i++)
-        b->losses[i] = plumb_test_get(&a.losses, i);
-    for (int64_t i = 0; i < M; i++)
-        b->dlogp[i] = plumb_test_get(&a.dlogp, i);
-    for (int64_t i = 0; i < 2 * a.B; i++) {
-        b->logps[i] = plumb_test_get(&a.logps, i);
-        b->rewards[i] = plumb_test_get(&a.rewards, i);
+    const struct {
+        struct plumb_tensor *t;
+        const double *from; /* of an input */
+        double *to;         /* of an output */
+        int64_t count;
+    } all[] = { { &a.logp, b->logp, NULL, M },
+                { &a.ref_logp, b->sums ? NULL : b->ref, NULL, M },
+                { &a.ref_sum, b->sums, NULL, 2 * a.B },
+                { &a.margin, b->margin, NULL, a.B },
+                { &a.target, b->target, NULL, 2 * a.B },
+                { &a.weight, b->weight, NULL, a.B },
+                { &a.anchor_sum, b->anchor, NULL, 2 * a.B },
+                { &a.kl, b->kl, NULL, 2 * a.B },
+                { &a.aot, b->aot, NULL, a.B },
+                { &a.aot_unpaired, b->aot_unpaired, NULL, 2 * a.B },
+                { &a.token_weight, b->token_weight, NULL, M },
+                { &a.losses, NULL, b->losses, a.B },
+                { &a.logps, NULL, b->logps, 2 * a.B },
+                { &a.rewards, NULL, b->rewards, 2 * a.B },
+                { &a.dlogp, NULL, b->dlogp, M },
+                { &a.dkl, NULL, b->dkl, 2 * a.B } };
+    const int count = sizeof all / sizeof *all;
+    for (int i = 0; i < count; i++) {
+        if (!all[i].from && !all[i].to) continue;
+        *all[i].t = plumb_test_tensor(t, all[i].count, all[i].from);
+        plumb_test_to(dev, all[i].t, all[i].count);
     }
-    for (int i = 0; i < 10; i++)
-        plumb_test_free(all[i]);
+    cr_assert_eq(plumb_pairwise(dev, &a), PLUMB_OK, "%s", plumb_errmsg());
+    for (int i = 0; i < count; i++) {
+        if (!all[i].from && !all[i].to) continue;
+        plumb_test_from(dev, all[i].t, all[i].count);
+        for (int64_t k = 0; all[i].to && k < all[i].count; k++)
+            all[i].to[k] = plumb_test_get(all[i].t, k);
+        plumb_test_free(all[i].t);
+    }
 }

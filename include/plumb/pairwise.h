@@ -12,6 +12,19 @@ enum plumb_pairwise_loss {
 #undef PLUMB_FORMULA
 };
 
+/* What a log-ratio u becomes in the losses that f-DPO (arXiv:2309.16240) covers: h(u), with TRL
+ * 1.16's constants. Those are the losses of a difference of two log-ratios alone, where the
+ * partition function cancels: sigmoid, hinge, ipo, robust, exo_pair, discopop, sigmoid_norm,
+ * sigmoid_clipped; all others keep u. */
+enum plumb_f_divergence {
+    PLUMB_F_REVERSE_KL, /* u */
+    PLUMB_F_FORWARD_KL, /* 1 - e^-u */
+    PLUMB_F_JS,         /* log 2 + log s(u) */
+    PLUMB_F_ALPHA,      /* (e^((a-1)u) - 1) / (a-1), u at a = 1; the exponent stops at 80 */
+    PLUMB_F_EXP_LINEAR, /* e^u + u (arXiv:2407.13399, recalled), the exponent stops at 80 */
+    PLUMB_F_DIVERGENCES
+};
+
 struct plumb_pairwise_term {
     enum plumb_pairwise_loss loss;
     double weight;               /* loss_weights */
@@ -48,6 +61,16 @@ struct plumb_pairwise {
     struct plumb_tensor margin;  /* (B) in, f32: of each pair */
     struct plumb_tensor target;  /* (2B) in, f32: what each side aims at; rows 2i chosen */
     struct plumb_tensor weight;  /* (B) in, f32: of each pair, times its loss and gradients */
+    enum plumb_f_divergence f_divergence;
+    double f_alpha_divergence_coef; /* a of PLUMB_F_ALPHA; TRL: 0.5 */
+    struct plumb_tensor token_weight; /* (offset[2B]) in, f32: of each token, in the sums of policy
+                                  * and reference and in its gradient; absent = 1. ref_sum is
+                                  * then of weighted tokens too. Lengths stay counts of tokens. */
+    struct plumb_tensor anchor_sum; /* (2B) in, f32: log-prob sums of a second frozen policy */
+    struct plumb_tensor kl;      /* (2B) in, f32: KL of each sequence's positions, nats */
+    struct plumb_tensor dkl;     /* (2B) out, f32: d loss / d kl; absent = not wanted */
+    struct plumb_tensor aot;     /* (B) in, f32: sorted differences, from plumb_aot */
+    struct plumb_tensor aot_unpaired; /* (2B) in, f32: the same of the two sides apart */
 };
 /* Finite for all finite inputs (saturates). Deterministic. Fails: PLUMB_EINVAL naming the option
  * out of range. */

@@ -10,6 +10,7 @@
 #include "kernels/sequence_part.h"
 
 PLUMB_CPU_DECLARE(plumb_pairwise_cpu, plumb_pairwise);
+PLUMB_CPU_DECLARE(plumb_pairwise_linked_cpu, plumb_pairwise);
 
 static const struct plumb_formula formulas[] = {
 #define PLUMB_FORMULA(ID, NAME, name, text) PLUMB_FORMULA_ROW(ID, name)
@@ -21,11 +22,26 @@ enum { FORMULAS = sizeof formulas / sizeof *formulas };
 int plumb_pairwise_find(const char *name) { return plumb_formula_find(formulas, FORMULAS, name); }
 const char *plumb_pairwise_name(int id) { return plumb_formula_name(formulas, FORMULAS, id); }
 
-static bool needs_target(enum plumb_pairwise_loss loss)
+/* The tensor that a loss cannot do without, or NULL. */
+static const struct plumb_tensor *needed(const struct plumb_pairwise *a, enum plumb_pairwise_loss l,
+                                         const char **name)
 {
-    return loss == PLUMB_PAIR_SPPO || loss == PLUMB_PAIR_IPO_SOFT ||
-           loss == PLUMB_PAIR_SOFT_LABEL || loss == PLUMB_PAIR_SIGMOID_SCALED ||
-           loss == PLUMB_PAIR_XPO;
+    switch (l) {
+    case PLUMB_PAIR_SPPO:
+    case PLUMB_PAIR_IPO_SOFT:
+    case PLUMB_PAIR_IPO_SOFT_NORM:
+    case PLUMB_PAIR_SOFT_LABEL:
+    case PLUMB_PAIR_SIGMOID_SCALED:
+    case PLUMB_PAIR_SIGMOID_TIES:
+    case PLUMB_PAIR_XPO: *name = "target"; return &a->target;
+    case PLUMB_PAIR_INPO: *name = "anchor_sum"; return &a->anchor_sum;
+    case PLUMB_PAIR_TDPO1:
+    case PLUMB_PAIR_TDPO2:
+    case PLUMB_PAIR_TIS_DPO: *name = "kl"; return &a->kl;
+    case PLUMB_PAIR_AOT: *name = "aot"; return &a->aot;
+    case PLUMB_PAIR_AOT_UNPAIRED: *name = "aot_unpaired"; return &a->aot_unpaired;
+    default: return NULL;
+    }
 }
 
 static struct plumb_pair equal_policies(const struct plumb_pairwise *a)
@@ -52,8 +68,10 @@ static int check_term(const struct plumb_device *dev, const struct plumb_pairwis
     if (!isfinite(a->terms[k].weight))
         return plumb_fail(PLUMB_EINVAL, "pairwise: weight of loss \"%s\" is %g", name,
                           a->terms[k].weight);
-    if (needs_target(a->terms[k].loss) && !a->target.data)
-        return plumb_fail(PLUMB_EINVAL, "pairwise: target is missing, which loss \"%s\" reads",
+    const char *field;
+    const struct plumb_tensor *need = needed(a, a->terms[k].loss, &field);
+    if (need && !need->data)
+        return plumb_fail(PLUMB_EINVAL, "pairwise: %s is missing, which loss \"%s\" reads", field,
                           name);
     struct plumb_pair p = equal_policies(a);
     if (dev->kind != PLUMB_DEV_REF) {
@@ -61,6 +79,7 @@ static int check_term(const struct plumb_device *dev, const struct plumb_pairwis
         p.label_smoothing = (double)(float)p.label_smoothing;
         p.discopop_tau = (double)(float)p.discopop_tau;
         p.chosen_tokens = (double)(float)p.chosen_tokens;
+        p.gamma = (double)(float)p.gamma;
     }
     struct plumb_pair_grad g = { 0 };
     if (isfinite(plumb_pair_eval((int)a->terms[k].loss, &p, &g)) && isfinite(g.dw) &&
@@ -68,34 +87,55 @@ static int check_term(const struct plumb_device *dev, const struct plumb_pairwis
         return PLUMB_OK;
     return plumb_fail(PLUMB_EINVAL,
                       "pairwise: loss \"%s\" is undefined for beta=%g, label_smoothing=%g, "
-                      "discopop_tau=%g, chosen_tokens=%g",
-                      name, a->beta, a->label_smoothing, a->discopop_tau, a->chosen_tokens);
+                      "discopop_tau=%g, chosen_tokens=%g, gamma=%g",
+                      name, a->beta, a->label_smoothing, a->discopop_tau, a->chosen_tokens,
+                      a->gamma);
 }
 
 static int check_tensors(const struct plumb_device *dev, const struct plumb_pairwise *a)
 {
-    const char *op = "pairwise";
-    PLUMB_TRY(plumb_check_tensor(op, dev, "logp", &a->logp, PLUMB_MASK_F32));
-    PLUMB_TRY(plumb_check_optional(op, dev, "ref_logp", &a->ref_logp, PLUMB_MASK_F32));
-    PLUMB_TRY(plumb_check_optional(op, dev, "ref_sum", &a->ref_sum, PLUMB_MASK_F32));
+    const struct {
+        const char *name;
+        const struct plumb_tensor *t;
+        bool required;
+    } all[] = { { "logp", &a->logp, true },
+                { "ref_logp", &a->ref_logp, false },
+                { "ref_sum", &a->ref_sum, false },
+                { "margin", &a->margin, false },
+                { "target", &a->target, false },
+                { "weight", &a->weight, false },
+                { "token_weight", &a->token_weight, false },
+                { "anchor_sum", &a->anchor_sum, false },
+                { "kl", &a->kl, false },
+                { "aot", &a->aot, false },
+                { "aot_unpaired", &a->aot_unpaired, false },
+                { "losses", &a->losses, true },
+                { "logps", &a->logps, true },
+                { "rewards", &a->rewards, true },
+                { "dlogp", &a->dlogp, false },
+                { "dkl", &a->dkl, false } };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        PLUMB_TRY((all[i].required ? plumb_check_tensor : plumb_check_optional)(
+            "pairwise", dev, all[i].name, all[i].t, PLUMB_MASK_F32));
     if (a->ref_logp.data && a->ref_sum.data)
         return plumb_fail(PLUMB_EINVAL, "pairwise: ref_logp and ref_sum are both given");
-    PLUMB_TRY(plumb_check_optional(op, dev, "margin", &a->margin, PLUMB_MASK_F32));
-    PLUMB_TRY(plumb_check_optional(op, dev, "target", &a->target, PLUMB_MASK_F32));
-    PLUMB_TRY(plumb_check_optional(op, dev, "weight", &a->weight, PLUMB_MASK_F32));
-    PLUMB_TRY(plumb_check_tensor(op, dev, "losses", &a->losses, PLUMB_MASK_F32));
-    PLUMB_TRY(plumb_check_tensor(op, dev, "logps", &a->logps, PLUMB_MASK_F32));
-    PLUMB_TRY(plumb_check_tensor(op, dev, "rewards", &a->rewards, PLUMB_MASK_F32));
-    return plumb_check_optional(op, dev, "dlogp", &a->dlogp, PLUMB_MASK_F32);
+    return PLUMB_OK;
 }
 
 static int check_options(const struct plumb_pairwise *a)
 {
-    const char *const name[] = { "discopop_tau", "gamma", "alpha",
-                                 "lambda",       "shift", "chosen_tokens" };
-    const double value[] = { a->discopop_tau, a->gamma, a->alpha,
-                             a->lambda,       a->shift, a->chosen_tokens };
-    for (int i = 0; i < 6; i++)
+    const char *const name[] = {
+        "discopop_tau",           "gamma", "alpha", "lambda", "shift", "chosen_tokens",
+        "f_alpha_divergence_coef"
+    };
+    const double value[] = {
+        a->discopop_tau,           a->gamma, a->alpha, a->lambda, a->shift, a->chosen_tokens,
+        a->f_alpha_divergence_coef
+    };
+    if ((int)a->f_divergence < 0 || a->f_divergence >= PLUMB_F_DIVERGENCES)
+        return plumb_fail(PLUMB_EINVAL, "pairwise: f_divergence=%d is no divergence",
+                          (int)a->f_divergence);
+    for (int i = 0; i < 7; i++)
         if (!isfinite(value[i]))
             return plumb_fail(PLUMB_EINVAL, "pairwise: %s=%g", name[i], value[i]);
     if (a->discopop_tau < 0 || a->chosen_tokens < 0)
@@ -130,8 +170,12 @@ static int check(const struct plumb_device *dev, const struct plumb_pairwise *a)
 int plumb_pairwise(const struct plumb_device *dev, const struct plumb_pairwise *a)
 {
     PLUMB_TRY(check(dev, a));
-    if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_pairwise_cpu, a);
-    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "pairwise", a, sizeof *a);
+    const bool linked = a->f_divergence != PLUMB_F_REVERSE_KL;
+    if (dev->kind == PLUMB_DEV_CPU)
+        return linked ? PLUMB_CPU_CALL(plumb_pairwise_linked_cpu, a)
+                      : PLUMB_CPU_CALL(plumb_pairwise_cpu, a);
+    if (dev->kind == PLUMB_DEV_CUDA)
+        return plumb_backend_run(dev, linked ? "pairwise_linked" : "pairwise", a, sizeof *a);
     plumb_pairwise_ref(a, dev->round);
     return PLUMB_OK;
 }

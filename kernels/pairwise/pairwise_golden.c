@@ -65,6 +65,16 @@ static const double *targets(struct golden_run *r, int64_t B)
     return target;
 }
 
+static enum plumb_f_divergence divergence(struct golden_run *r)
+{
+    static const char *const names[] = { "reverse_kl", "forward_kl", "js_divergence",
+                                         "alpha_divergence" };
+    const char *name = golden_option_text(r, "f_divergence_type");
+    for (int f = 0; name && f < 4; f++)
+        if (!strcmp(names[f], name)) return (enum plumb_f_divergence)f;
+    return name ? PLUMB_F_DIVERGENCES : PLUMB_F_REVERSE_KL;
+}
+
 struct golden_pairs golden_pairs_of(struct golden_run *r)
 {
     int64_t n;
@@ -84,6 +94,8 @@ struct golden_pairs golden_pairs_of(struct golden_run *r)
         .alpha = golden_option(r, "alpha", 0),
         .lambda = golden_option(r, "dpop_lambda", golden_option(r, "lambda", 0)),
         .chosen_tokens = a->chosen_tokens,
+        .f_divergence = divergence(r),
+        .f_alpha_divergence_coef = golden_option(r, "f_alpha_divergence_coef", 0.5),
         .margin = golden_in(r, golden_input(r, "margins", &n), p.B),
         .target = golden_in(r, targets(r, p.B), 2 * p.B),
         .weight = golden_in(r, golden_input(r, "weights", &n), p.B),
@@ -325,6 +337,10 @@ const struct golden_member golden_pairwise[] = {
     FORMULA("dpo_weighted", NULL),
     FORMULA("wpo", NULL),
     FORMULA("dno_soft", "soft_label", .beta = "eta"),
+    FORMULA("f_dpo_forward_kl", "sigmoid"),
+    FORMULA("f_dpo_js_divergence", "sigmoid"),
+    FORMULA("f_dpo_alpha_divergence", "sigmoid"),
+    FORMULA("f_dpo_other_losses", NULL),
     FORMULA("rpo", "sigmoid", .term = "nll_norm", .weight = "eta"),
     FORMULA("cpo_sigmoid", NULL, CPO),
     FORMULA("cpo_hinge", NULL, CPO),

@@ -181,6 +181,14 @@ Test(pairwise, a_device_takes_no_step_outside_its_arrays_for_a_wrong_offset)
 
 /* Every side of every pair has a target. */
 static const double targets[2 * MAX_PAIRS] = { 0.75, 0.25, 1, 0, 0.5, 0.5, 0.125, 1, 0.5, 0.25 };
+static const double zeros[2 * MAX_PAIRS];
+
+/* Whatever some formula cannot do without. */
+static void feed(struct batch *b)
+{
+    b->target = targets;
+    b->anchor = b->kl = b->aot = b->aot_unpaired = zeros;
+}
 
 /* exo_pair compares with a label that must be smoothed. */
 static bool defined(int id, double smoothing) { return id != PLUMB_PAIR_EXO_PAIR || smoothing > 0; }
@@ -205,9 +213,10 @@ Test(pairwise, log_ratios_of_ten_thousand_keep_their_digits)
         for (int smoothed = 0; smoothed < 2; smoothed++) {
             const struct plumb_pairwise_term term = { (enum plumb_pairwise_loss)id, 1 };
             struct plumb_pairwise a = with(&term, 1, 0.1, 0.125 * smoothed, 4);
-            a.alpha = 0.0009765625;
+            a.alpha = 0.0009765625, a.gamma = 0.5;
             if (!defined(id, a.label_smoothing)) continue;
-            cpu = (struct batch){ .B = 4, .target = targets };
+            cpu = (struct batch){ .B = 4 };
+            feed(&cpu);
             for (int64_t i = 0; i < 4; i++) {
                 append(&cpu, 2 * i, 3, most[i], 0);
                 append(&cpu, 2 * i + 1, 2, -most[i], 0);
@@ -233,14 +242,16 @@ Test(pairwise, the_largest_numbers_saturate)
             const struct plumb_pairwise_term term = { (enum plumb_pairwise_loss)id, 8 };
             const double smoothing = k & 4 ? 0.25 : 0, huge = k & 1 ? 3e38 : -3e38;
             if (!defined(id, smoothing)) continue;
-            b = (struct batch){ .B = 1, .target = targets };
+            b = (struct batch){ .B = 1 };
+            feed(&b);
             append(&b, 0, 1, huge, k & 2 ? -huge : huge);
             append(&b, 1, 1, -huge, k & 2 ? huge : -huge);
             struct plumb_pairwise a = with(&term, 1, 20, smoothing, 1e-3);
-            a.alpha = 0.5, a.lambda = 2, a.discopop_tau = 0.05;
+            a.alpha = 0.5, a.lambda = 2, a.discopop_tau = 0.05, a.gamma = 0.5;
             run(plumb_test_device(), a, &b);
             cr_expect(isfinite(b.losses[0]) && isfinite(b.dlogp[0]) && isfinite(b.dlogp[1]) &&
-                          isfinite(b.rewards[0]) && isfinite(b.logps[0]),
+                          isfinite(b.rewards[0]) && isfinite(b.logps[0]) && isfinite(b.dkl[0]) &&
+                          isfinite(b.dkl[1]),
                       "%s, %d: loss %g, gradients %g %g", plumb_pairwise_name(id), k, b.losses[0],
                       b.dlogp[0], b.dlogp[1]);
         }
@@ -251,10 +262,15 @@ Test(pairwise, nan_stays_in_its_pair_and_is_not_hidden)
     static struct batch b;
     for (int id = 0; plumb_pairwise_name(id); id++) {
         const struct plumb_pairwise_term term = { (enum plumb_pairwise_loss)id, 1 };
+        const double sorted[5] = { 0, 0, NAN }; /* as plumb_aot leaves them */
+        const double sides[10] = { 0, 0, 0, 0, NAN, NAN };
+        struct plumb_pairwise a = with(&term, 1, 0.1, 0.1, 5);
+        a.gamma = 0.5;
         fill(&b);
-        b.target = targets;
+        feed(&b);
+        b.aot = sorted, b.aot_unpaired = sides;
         b.logp[b.offset[4]] = b.logp[b.offset[5]] = NAN; /* some formulas see one side only */
-        run(plumb_test_device(), with(&term, 1, 0.1, 0.1, 5), &b);
+        run(plumb_test_device(), a, &b);
         for (int64_t i = 0; i < b.B; i++)
             cr_expect_eq(!!isnan(b.losses[i]), i == 2, "%s", plumb_pairwise_name(id));
     }

@@ -5,7 +5,7 @@
 PLUMB_HD plumb_real plumb_pair_sigmoid_norm(const struct plumb_pair *p, struct plumb_pair_grad *g)
 {
     plumb_real dz;
-    const plumb_real z = plumb_finite(p->beta * (p->uw / p->nw - p->ul / p->nl));
+    const plumb_real z = plumb_finite(p->beta * p->mean_delta);
     const plumb_real loss = plumb_pair_logistic(z, 0, &dz);
     g->dw = p->beta * dz / p->nw;
     g->dl = -p->beta * dz / p->nl;
