@@ -81,5 +81,5 @@ PLUMB_HD plumb_real plumb_expm1_less_x(plumb_real x)
 PLUMB_HD plumb_real plumb_times_exp(plumb_real x, plumb_real y)
 {
     const plumb_real half = plumb_finite(plumb_exp(y / 2));
-    return x * half * half;
+    return plumb_finite(x) * half * half;
 }
