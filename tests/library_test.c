@@ -4,6 +4,7 @@
 #include <math.h>
 #include <plumb/backend.h>
 #include <plumb/device.h>
+#include <plumb/layout.h>
 #include <plumb/logprob.h>
 #include <plumb/pairwise.h>
 #include <plumb/unpaired.h>
@@ -228,6 +229,52 @@ Test(library, parts_of_a_loss_are_the_whole)
     REFUSED(plumb_pairwise_part(&w->pairs, w->offset, 1, 4, &p), (void)0, "tokens [1, 5)");
     REFUSED(plumb_unpaired_part(&w->single, w->offset, 6, 4, &u), (void)0, "tokens [6, 10)");
     REFUSED(plumb_unpaired_part(&w->single, NULL, 0, 2, &u), (void)0, "unpaired: a part");
+}
+
+/* The tensors of a struct that are where they were in `whole`: names, each with a space behind. */
+static void unmoved(const char *type, const void *whole, const void *part, char *out, size_t n)
+{
+    int64_t count;
+    const struct plumb_layout *l = plumb_layouts(&count);
+    out[0] = 0;
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t f = 0; !strcmp(l[i].name, type) && f < l[i].field_count; f++) {
+            const struct plumb_layout_field *field = &l[i].fields[f];
+            const char *a = (const char *)whole + field->offset,
+                       *b = (const char *)part + field->offset;
+            if (field->kind == 't' && !memcmp(a, b, sizeof(void *)))
+                snprintf(out + strlen(out), n - strlen(out), "%s ", field->name);
+        }
+}
+
+/* Sets every tensor of a struct, so that a part has to move those that it should. */
+static void point_all(const char *type, void *all, float *p)
+{
+    int64_t count;
+    const struct plumb_layout *l = plumb_layouts(&count);
+    const struct plumb_tensor t = f32(p);
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t f = 0; !strcmp(l[i].name, type) && f < l[i].field_count; f++)
+            if (l[i].fields[f].kind == 't')
+                memcpy((char *)all + l[i].fields[f].offset, &t, sizeof t);
+}
+
+/* A new field that has a value a pair or a sequence must be cut as well: then this list is right. */
+Test(library, parts_move_all_but_values_of_tokens)
+{
+    struct work *w = fresh();
+    struct plumb_pairwise p;
+    struct plumb_unpaired u;
+    char names[512];
+    point_all("plumb_pairwise", &w->pairs, w->logp);
+    cr_assert_eq(plumb_pairwise_part(&w->pairs, w->offset, 4, 4, &p), PLUMB_OK);
+    unmoved("plumb_pairwise", &w->pairs, &p, names, sizeof names);
+    cr_expect_str_eq(names, "logp ref_logp dlogp token_weight ");
+    point_all("plumb_unpaired", &w->single, w->logp);
+    cr_assert_eq(plumb_unpaired_part(&w->single, w->offset, 4, 2, &u), PLUMB_OK);
+    unmoved("plumb_unpaired", &w->single, &u, names, sizeof names);
+    cr_expect_str_eq(names, "logp ref_logp kl dlogp "); /* one kl for all */
+    free(w);
 }
 
 static struct plumb_device *simulated(const char *name)

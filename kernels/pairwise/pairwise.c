@@ -189,9 +189,10 @@ int plumb_pairwise_part(const struct plumb_pairwise *a, const int32_t *offset, i
     *out = *a;
     out->B = p.count;
     out->offset = a->offset ? a->offset + 2 * p.first : NULL;
-    struct plumb_tensor *const of_pairs[] = { &out->losses, &out->margin, &out->weight };
-    struct plumb_tensor *const of_sides[] = { &out->ref_sum, &out->logps, &out->rewards,
-                                              &out->target };
+    struct plumb_tensor *const of_pairs[] = { &out->losses, &out->margin, &out->weight, &out->aot };
+    struct plumb_tensor *const of_sides[] = { &out->ref_sum,      &out->logps,     &out->rewards,
+                                              &out->target,       &out->kl,        &out->dkl,
+                                              &out->aot_unpaired, &out->anchor_sum };
     for (size_t i = 0; i < sizeof of_pairs / sizeof *of_pairs; i++)
         *of_pairs[i] = plumb_part_at(*of_pairs[i], p.first);
     for (size_t i = 0; i < sizeof of_sides / sizeof *of_sides; i++)
