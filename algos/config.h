@@ -109,7 +109,7 @@ struct plumb_cpo_config {
     double beta, label_smoothing;
     double cpo_alpha;   /* of the likelihood; alphapo has none */
     double simpo_gamma; /* margin of simpo and alphapo */
-    double alpha;       /* their rewards' shape; 0 = the mean log-prob itself */
+    double alpha;       /* of what is compared: 0 = log-probs, else AlphaPO's shape of them */
 };
 
 struct plumb_orpo_config {

@@ -238,8 +238,8 @@ static double logp_of(const struct plumb_pairs *o, const struct plumb_targets *g
 static double reward_of(const struct plumb_pairs *o, const struct results *r, int64_t s,
                         double logp)
 {
-    if (!o->means) return plumb_tensor_get(r->rewards, s);
-    const double alpha = o->loss.alpha; /* AlphaPO's shape */
+    const double alpha = o->reward_alpha;
+    if (!o->means && alpha == 0) return plumb_tensor_get(r->rewards, s);
     return o->loss.beta * (alpha != 0 ? -expm1(-alpha * logp) / alpha : logp);
 }
 

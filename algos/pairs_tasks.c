@@ -37,7 +37,9 @@ int plumb_task_dpo(const struct plumb_dpo_config *c, struct plumb_pairs *p, stru
     return PLUMB_OK;
 }
 
-/* TRL's alphapo is its simpo with the likelihood left out; alpha shapes both. */
+/* TRL's alphapo is its simpo with the likelihood left out. AlphaPO's reward (1 - e^(-alpha x)) /
+ * alpha is a formula on mean log-probs; on sums it is the link of the alpha divergence with
+ * coefficient 1 - alpha. */
 struct plumb_task plumb_task_cpo(const struct plumb_cpo_config *c, struct plumb_pairs *p)
 {
     static const enum plumb_pairwise_loss losses[] = {
@@ -47,13 +49,18 @@ struct plumb_task plumb_task_cpo(const struct plumb_cpo_config *c, struct plumb_
     };
     const double nll = c->loss_type == PLUMB_CPO_ALPHAPO ? 0 : c->cpo_alpha;
     *p = start(c->beta, c->label_smoothing);
-    p->loss.alpha = c->alpha;
     p->loss.gamma = c->simpo_gamma;
+    p->loss.alpha = p->reward_alpha = c->alpha;
     p->reference_free = p->nll_metric = true;
     p->means = c->loss_type >= PLUMB_CPO_IPO;
     p->likelihood = PLUMB_LIKELIHOOD_CHOSEN;
     p->likelihood_weight = nll;
-    add_term(p, c->alpha != 0 ? PLUMB_PAIR_ALPHAPO : losses[c->loss_type], 1);
+    if (c->alpha != 0 && !p->means) {
+        p->loss.f_divergence = PLUMB_F_ALPHA;
+        p->loss.f_alpha_divergence_coef = 1 - c->alpha;
+    }
+    const bool shaped = c->alpha != 0 && losses[c->loss_type] == PLUMB_PAIR_SIMPO;
+    add_term(p, shaped ? PLUMB_PAIR_ALPHAPO : losses[c->loss_type], 1);
     if (nll != 0) add_term(p, PLUMB_PAIR_SFT, nll);
     return plumb_task_pairs("cpo", &c->train, p);
 }

@@ -19,6 +19,8 @@ struct plumb_pairs {
     struct plumb_pairwise_term terms[8];
     bool reference_free;
     bool means; /* logps/ and rewards/ are made of means over tokens, not of sums */
+    double reward_alpha; /* AlphaPO's shape of rewards/: beta (1 - e^(-alpha logp)) / alpha;
+                          * 0 = beta (logp - reference) */
     enum plumb_likelihood likelihood;
     double likelihood_weight; /* of what no term holds: prompts or third completions, >= 0 */
     bool nll_metric, log_odds;

@@ -147,6 +147,26 @@ static const struct published {
           { 4, "eval_loss", 0.495289656 },
           { 4, "eval_rewards/accuracies", 0.833333313 },
       } },
+    { "cpo",
+      { "--alpha", "0.1" },
+      {
+          { 1, "loss", 3.7357657 },
+          { 1, "grad_norm", 3.43438277 },
+          { 1, "rewards/chosen", -2.76697493 },
+          { 1, "rewards/margins", 1.4745177 },
+          { 1, "logps/rejected", -16.1308079 },
+          { 1, "nll_loss", 3.31309271 },
+          { 2, "loss", 3.34218645 },
+          { 2, "grad_norm", 3.89033876 },
+          { 4, "loss", 3.04515505 },
+          { 4, "grad_norm", 2.02945716 },
+          { 4, "rewards/chosen", -2.1211729 },
+          { 4, "rewards/margins", 2.45622969 },
+          { 4, "logps/rejected", -16.7963791 },
+          { 4, "nll_loss", 2.84035659 },
+          { 4, "eval_loss", 3.83364711 },
+          { 4, "eval_rewards/accuracies", 0.666666687 },
+      } },
     { "orpo",
       { "--beta", "0.7" },
       {
@@ -408,7 +428,6 @@ Test(pairs_run, a_wrong_option_is_named)
         { "cpo", "--ref_model", "x", "unknown option --ref_model" },
         { "cpo", "--precompute_ref_log_probs", "true", "unknown option" },
         { "cpo", "--cpo_alpha", "-1", "--cpo_alpha -1 is out of bounds" },
-        { "cpo", "--alpha", "0.5", "alpha 0.5: it shapes the rewards of loss_type simpo" },
         { "cpo", "--label_smoothing", "0.7", "--label_smoothing 0.7 is out of bounds" },
         { "tpo", "--loss_type", "simpo", "want one of sigmoid, hinge, ipo, tpo-l" },
         { "tpo", "--tpo_l_alpha", "1", "unknown option --tpo_l_alpha" },
@@ -427,6 +446,11 @@ Test(pairs_run, a_wrong_option_is_named)
     ADD(&a, "--loss_type", "ipo", "--label_smoothing", "0.1");
     program_run(&p, a.v);
     cr_expect(p.code == 2 && strstr(p.err, "label_smoothing 0.1: loss_type ipo has none"), "%s",
+              p.err);
+    struct arguments c = tiny_arguments(&t, "cpo", "rows.jsonl", "out");
+    ADD(&c, "--loss_type", "ipo", "--alpha", "0.1");
+    program_run(&p, c.v);
+    cr_expect(p.code == 2 && strstr(p.err, "alpha 0.1: loss_type ipo takes log-probs"), "%s",
               p.err);
     struct arguments b = tiny_arguments(&t, "tpo", "pairs.jsonl", "out");
     program_run(&p, b.v);

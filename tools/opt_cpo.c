@@ -16,8 +16,8 @@ static const struct plumb_option rows[] = {
             "weight of the likelihood of the chosen completions, a mean over their tokens"),
     R_FLOAT(C, simpo_gamma, 0, -1e6, 1e6, "0.5", "", "margin of simpo and alphapo"),
     R_FLOAT(C, alpha, 0, -1e3, 1e3, "0", "",
-            "AlphaPO's shape (1 - p^-alpha) / alpha of the reward, of simpo and alphapo; 0 = the "
-            "mean log-prob itself"),
+            "AlphaPO's shape (1 - p^-alpha) / alpha of what the loss compares; 0 = the log-probs "
+            "themselves; not for ipo"),
     R_END,
 };
 

@@ -158,11 +158,9 @@ int plumb_cpo_config_finish(struct plumb_cpo_config *c)
     const enum plumb_cpo_loss loss = c->loss_type;
     PLUMB_TRY(plumb_train_config_finish(&c->train));
     PLUMB_TRY(check_smoothing(c->label_smoothing, names[loss]));
-    if (c->alpha != 0 && loss < PLUMB_CPO_SIMPO)
-        return plumb_fail(PLUMB_EUSAGE,
-                          "alpha %g: it shapes the rewards of loss_type simpo and alphapo, not of "
-                          "%s",
-                          c->alpha, names[loss]);
+    if (c->alpha != 0 && loss == PLUMB_CPO_IPO)
+        return plumb_fail(PLUMB_EUSAGE, "alpha %g: loss_type ipo takes log-probs as they are",
+                          c->alpha);
     return PLUMB_OK;
 }
 
