@@ -259,7 +259,7 @@ static void point_all(const char *type, void *all, float *p)
                 memcpy((char *)all + l[i].fields[f].offset, &t, sizeof t);
 }
 
-/* A new field that has a value a pair or a sequence must be cut as well: then this list is right. */
+/* A new field with a value a pair or a sequence must be cut as well: then this list stays right. */
 Test(library, parts_move_all_but_values_of_tokens)
 {
     struct work *w = fresh();
