@@ -75,14 +75,13 @@ struct plumb_tok_trie {
     bool starts[256];
 };
 
-/* What turns words into ids. Further models (Unigram, WordPiece) are further rows beside
- * plumb_tok_bpe. */
+/* What turns words into ids; a further model is a further row in tok_json.c. */
 struct plumb_tok_model {
     const char *type;
     int (*load)(struct plumb_tok *t, const cJSON *model, const char *where);
     int (*word)(struct plumb_tok_work *w, const char *s, size_t n); /* n > 0; appends to w->out */
 };
-extern const struct plumb_tok_model plumb_tok_bpe;
+extern const struct plumb_tok_model plumb_tok_bpe, plumb_tok_unigram, plumb_tok_wordpiece;
 
 struct plumb_tok_bpe_data {
     struct plumb_tok_pairs merges;        /* left << 32 | right -> rank << 32 | merged id */
@@ -94,10 +93,18 @@ struct plumb_tok_bpe_data {
                         * there */
 };
 
+struct plumb_tok_unigram_data {
+    double *score; /* by id */
+    double least;
+    size_t longest; /* bytes of a piece */
+};
+
 struct plumb_tok {
     const struct plumb_tok_model *model;
     struct plumb_tok_pieces pieces; /* the model's vocabulary */
-    struct plumb_tok_bpe_data bpe;
+    struct plumb_tok_bpe_data bpe;  /* of the others: the unknown token, prefix, byte pieces */
+    struct plumb_tok_unigram_data unigram;
+    int64_t longest_word; /* WordPiece, characters */
     struct plumb_tok_steps normalizers, pretokenizers, decoders;
     bool has_decoder; /* one without steps joins pieces with nothing between, none with spaces */
     bool byte_words;  /* the last pre-tokenizer is ByteLevel: words reach the model as bytes */
@@ -130,6 +137,8 @@ struct plumb_tok_work {
     size_t symbols, symbol_capacity;
     uint64_t *heap;
     size_t heap_n, heap_capacity;
+    struct plumb_tok_best *best; /* Unigram: by byte of the word */
+    size_t best_capacity;
     struct plumb_tok_cache cache;
     int32_t *code; /* code points of a stretch being normalized */
     size_t code_capacity;
@@ -201,6 +210,27 @@ int plumb_tok_strings_end(struct plumb_tok_strings *list); /* a string ends wher
 int plumb_tok_lossy(struct plumb_tok_bytes *out, const char *s, size_t n);
 enum plumb_tok_scheme { PLUMB_TOK_ALWAYS, PLUMB_TOK_FIRST, PLUMB_TOK_NEVER };
 int plumb_tok_load_metaspace(struct plumb_tok_step *step, const cJSON *obj, const char *where);
+
+/* tok_bert.c, tok_charsmap.c: normalizers. */
+int plumb_tok_load_bert(struct plumb_tok_step *step, const cJSON *obj, const char *where);
+int plumb_tok_rewrite_bert(struct plumb_tok_work *w, const struct plumb_tok_step *step,
+                           const char *s, size_t n, struct plumb_tok_bytes *out);
+int plumb_tok_load_strip(struct plumb_tok_step *step, const cJSON *obj, const char *where);
+int plumb_tok_rewrite_strip(struct plumb_tok_work *w, const struct plumb_tok_step *step,
+                            const char *s, size_t n, struct plumb_tok_bytes *out);
+enum plumb_tok_bert {
+    PLUMB_BERT_CLEAN = 1,
+    PLUMB_BERT_CHINESE = 2,
+    PLUMB_BERT_ACCENTS = 4, /* decompose and strip */
+    PLUMB_BERT_LOWER = 8,
+    PLUMB_BERT_MARKS = 16 /* strip marks without decomposing */
+};
+int plumb_tok_load_charsmap(struct plumb_tok_step *step, const cJSON *obj, const char *where);
+int plumb_tok_rewrite_charsmap(struct plumb_tok_work *w, const struct plumb_tok_step *step,
+                               const char *s, size_t n, struct plumb_tok_bytes *out);
+/* Appends the normal form (utf8proc's options) of valid UTF-8. */
+int plumb_tok_normal_form(struct plumb_tok_work *w, const char *s, size_t n, int options,
+                          struct plumb_tok_bytes *out);
 
 /* tok_bytes.c: the characters that stand for bytes in byte-level vocabularies. */
 int plumb_tok_map_bytes(struct plumb_tok_bytes *out, const char *s, size_t n);

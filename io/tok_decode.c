@@ -188,6 +188,52 @@ static int decode_metaspace(struct plumb_tok_work *w, const struct plumb_tok_ste
     return PLUMB_OK;
 }
 
+static int load_wordpiece(struct plumb_tok_step *step, const cJSON *obj, const char *where)
+{
+    const char *prefix = "##";
+    if (plumb_json_get(obj, "prefix")) PLUMB_TRY(plumb_json_string(obj, "prefix", where, &prefix));
+    PLUMB_TRY(plumb_json_bool_or(obj, "cleanup", where, true, &step->maps));
+    return plumb_tok_copy(&step->text, &step->text_bytes, prefix);
+}
+
+/* Spaces that English does not write: before marks and within contractions. */
+static int clean_up(struct plumb_tok_bytes *out, const char *s, size_t n)
+{
+    static const char *const pairs[][2] = {
+        { " .", "." },   { " ?", "?" },     { " !", "!" },    { " ,", "," },
+        { " ' ", "'" },  { " n't", "n't" }, { " 'm", "'m" },  { " do not", " don't" },
+        { " 's", "'s" }, { " 've", "'ve" }, { " 're", "'re" }
+    };
+    for (size_t i = 0; i < n;) {
+        size_t k = 0;
+        while (k < 11 &&
+               (n - i < strlen(pairs[k][0]) || memcmp(s + i, pairs[k][0], strlen(pairs[k][0]))))
+            k++;
+        PLUMB_TRY(k < 11 ? plumb_tok_bytes_put(out, pairs[k][1], strlen(pairs[k][1]))
+                         : plumb_tok_bytes_put(out, s + i, 1));
+        i += k < 11 ? strlen(pairs[k][0]) : 1;
+    }
+    return PLUMB_OK;
+}
+
+static int decode_wordpiece(struct plumb_tok_work *w, const struct plumb_tok_step *step,
+                            const struct plumb_tok_strings *in, struct plumb_tok_strings *out)
+{
+    const size_t k = step->text_bytes;
+    for (size_t i = 0; i < in->n; i++) {
+        size_t n;
+        const char *s = string_at(in, i, &n);
+        const bool goes_on = i && n >= k && !memcmp(s, step->text, k);
+        w->word.n = 0;
+        if (i && !goes_on) PLUMB_TRY(plumb_tok_bytes_put(&w->word, " ", 1));
+        PLUMB_TRY(plumb_tok_bytes_put(&w->word, s + (goes_on ? k : 0), n - (goes_on ? k : 0)));
+        PLUMB_TRY(step->maps ? clean_up(&out->text, w->word.data, w->word.n)
+                             : plumb_tok_bytes_put(&out->text, w->word.data, w->word.n));
+        PLUMB_TRY(plumb_tok_strings_end(out));
+    }
+    return PLUMB_OK;
+}
+
 const struct plumb_tok_kind plumb_tok_decoders[] = {
     { "ByteFallback", .decode = decode_byte_fallback },
     { "ByteLevel", .decode = decode_byte_level },
@@ -195,6 +241,7 @@ const struct plumb_tok_kind plumb_tok_decoders[] = {
     { "Metaspace", .load = plumb_tok_load_metaspace, .decode = decode_metaspace },
     { "Replace", .load = plumb_tok_load_replace, .decode = decode_replace },
     { "Strip", .load = load_strip, .decode = decode_strip },
+    { "WordPiece", .load = load_wordpiece, .decode = decode_wordpiece },
     { NULL },
 };
 

@@ -10,8 +10,8 @@
 #include "io/tok.h"
 #include "io/utf8.h"
 
-/* Later models (Unigram, WordPiece, WordLevel) are further entries. */
-static const struct plumb_tok_model *const models[] = { &plumb_tok_bpe };
+static const struct plumb_tok_model *const models[] = { &plumb_tok_bpe, &plumb_tok_unigram,
+                                                        &plumb_tok_wordpiece };
 
 int plumb_tok_copy(char **out, size_t *bytes, const char *s)
 {
@@ -158,6 +158,22 @@ static int load_template(struct plumb_tok *t, const cJSON *obj, const char *wher
     return seen ? PLUMB_OK : plumb_fail(PLUMB_ENOTSUP, "%s: \"single\" lacks Sequence A", where);
 }
 
+/* "cls" before and "sep" behind the text, each [content, id]. */
+static int load_pair(struct plumb_tok *t, const cJSON *obj, const char *where)
+{
+    static const char *const keys[] = { "cls", "sep" };
+    for (int i = 0; i < 2; i++) {
+        const cJSON *pair = plumb_json_get(obj, keys[i]);
+        const cJSON *id = cJSON_GetArrayItem(pair, 1);
+        size_t n;
+        if (!cJSON_IsNumber(id) || (!plumb_tok_added_by_id(t, id->valueint) &&
+                                    !plumb_tok_piece(&t->pieces, id->valueint, &n)))
+            return plumb_fail(PLUMB_EFORMAT, "%s: \"%s\" wants a token and its id", where, keys[i]);
+        PLUMB_TRY(plumb_idbuf_push(i ? &t->after : &t->before, id->valueint));
+    }
+    return PLUMB_OK;
+}
+
 static int load_post_processor(struct plumb_tok *t, const cJSON *obj, const char *where)
 {
     const char *type;
@@ -165,6 +181,8 @@ static int load_post_processor(struct plumb_tok *t, const cJSON *obj, const char
     PLUMB_TRY(plumb_json_string(obj, "type", where, &type));
     if (!strcmp(type, "ByteLevel")) return PLUMB_OK; /* moves offsets only */
     if (!strcmp(type, "TemplateProcessing")) return load_template(t, obj, where);
+    if (!strcmp(type, "BertProcessing") || !strcmp(type, "RobertaProcessing"))
+        return load_pair(t, obj, where);
     if (strcmp(type, "Sequence"))
         return plumb_fail(PLUMB_ENOTSUP, "%s: the type \"%.80s\" is not supported", where, type);
     const cJSON *list = plumb_json_get(obj, "processors");
@@ -205,6 +223,8 @@ int plumb_tok_load(struct plumb_tok *t, const cJSON *root, const char *where)
         return plumb_fail(PLUMB_ENOTSUP, "%s: only version \"1.0\" is supported", where);
     if (plumb_json_get(model, "type")) {
         PLUMB_TRY(plumb_json_string(model, "type", where, &type));
+    } else if (cJSON_IsArray(plumb_json_get(model, "vocab"))) {
+        type = "Unigram";
     } else if (!plumb_json_get(model, "merges")) {
         return plumb_fail(PLUMB_ENOTSUP,
                           "%s: model: a model without type or merges is not supported", where);

@@ -62,9 +62,8 @@ static int order_marks(int32_t *cp, size_t n)
     return PLUMB_OK;
 }
 
-/* Appends the normal form of a stretch of valid UTF-8. */
-static int normal_form(struct plumb_tok_work *w, const char *s, size_t n, int options,
-                       struct plumb_tok_bytes *out)
+int plumb_tok_normal_form(struct plumb_tok_work *w, const char *s, size_t n, int options,
+                          struct plumb_tok_bytes *out)
 {
     enum { LONGEST_DECOMPOSITION = 18 };
     size_t count = 0;
@@ -111,7 +110,7 @@ static int rewrite_form(struct plumb_tok_work *w, const struct plumb_tok_step *s
         while (end < n && (more = plumb_utf8_next(s + end, n - end, &cp), cp >= bound))
             end += more;
         PLUMB_TRY(plumb_tok_bytes_put(out, s + done, base - done));
-        PLUMB_TRY(normal_form(w, s + base, end - base, step->choice, out));
+        PLUMB_TRY(plumb_tok_normal_form(w, s + base, end - base, step->choice, out));
         i = done = base = end;
     }
     return plumb_tok_bytes_put(out, s + done, n - done);
@@ -133,14 +132,19 @@ static int rewrite_prepend(struct plumb_tok_work *w, const struct plumb_tok_step
 }
 
 const struct plumb_tok_kind plumb_tok_normalizers[] = {
+    { "BertNormalizer", .load = plumb_tok_load_bert, .rewrite = plumb_tok_rewrite_bert },
+    { "Lowercase", .choice = PLUMB_BERT_LOWER, .rewrite = plumb_tok_rewrite_bert },
     { "NFC", .choice = UTF8PROC_STABLE | UTF8PROC_COMPOSE, .rewrite = rewrite_form },
     { "NFD", .choice = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE, .rewrite = rewrite_form },
     { "NFKC", .choice = UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT,
       .rewrite = rewrite_form },
     { "NFKD", .choice = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT,
       .rewrite = rewrite_form },
+    { "Precompiled", .load = plumb_tok_load_charsmap, .rewrite = plumb_tok_rewrite_charsmap },
     { "Prepend", .load = load_prepend, .rewrite = rewrite_prepend },
     { "Replace", .load = plumb_tok_load_replace, .rewrite = plumb_tok_replace },
+    { "Strip", .load = plumb_tok_load_strip, .rewrite = plumb_tok_rewrite_strip },
+    { "StripAccents", .choice = PLUMB_BERT_MARKS, .rewrite = plumb_tok_rewrite_bert },
     { NULL },
 };
 

@@ -97,12 +97,8 @@ static int split_pattern(struct plumb_tok_work *w, int at, const char *s, size_t
     return split_by(w, at, s, n, first, (enum behavior)w->tok->pretokenizers.step[at].choice);
 }
 
-static int load_split(struct plumb_tok_step *step, const cJSON *obj, const char *where)
+static int choose_behavior(struct plumb_tok_step *step, const char *behavior, const char *where)
 {
-    const char *behavior;
-    PLUMB_TRY(plumb_tok_load_pattern(step, obj, where));
-    PLUMB_TRY(plumb_json_string(obj, "behavior", where, &behavior));
-    PLUMB_TRY(plumb_json_bool_or(obj, "invert", where, false, &step->invert));
     for (int i = 0; i <= CONTIGUOUS; i++) {
         if (strcmp(behavior, behaviors[i])) continue;
         step->choice = i;
@@ -110,6 +106,15 @@ static int load_split(struct plumb_tok_step *step, const cJSON *obj, const char 
     }
     return plumb_fail(PLUMB_ENOTSUP, "%s: the behavior \"%.80s\" is not supported", where,
                       behavior);
+}
+
+static int load_split(struct plumb_tok_step *step, const cJSON *obj, const char *where)
+{
+    const char *behavior;
+    PLUMB_TRY(plumb_tok_load_pattern(step, obj, where));
+    PLUMB_TRY(plumb_json_string(obj, "behavior", where, &behavior));
+    PLUMB_TRY(plumb_json_bool_or(obj, "invert", where, false, &step->invert));
+    return choose_behavior(step, behavior, where);
 }
 
 static int load_digits(struct plumb_tok_step *step, const cJSON *obj, const char *where)
@@ -186,11 +191,50 @@ static int split_metaspace(struct plumb_tok_work *w, int at, const char *s, size
     return plumb_tok_split(w, at + 1, to->data, to->n, first);
 }
 
+/* Pre-tokenizers that are one expression each; `choice` is what happens to its matches. */
+static const char spaces[] = "\\s+", words[] = "\\w+|[^\\w\\s]+",
+                  punctuation[] = "[!-/:-@\\[-`{-~\\p{P}]";
+
+static int load_white_space(struct plumb_tok_step *step, const cJSON *obj, const char *where)
+{
+    (void)obj;
+    return plumb_regex_compile(&step->regex, spaces, where);
+}
+
+static int load_words(struct plumb_tok_step *step, const cJSON *obj, const char *where)
+{
+    (void)obj;
+    step->invert = true;
+    return plumb_regex_compile(&step->regex, words, where);
+}
+
+static int load_punctuation(struct plumb_tok_step *step, const cJSON *obj, const char *where)
+{
+    const char *behavior = "Isolated";
+    if (plumb_json_get(obj, "behavior"))
+        PLUMB_TRY(plumb_json_string(obj, "behavior", where, &behavior));
+    PLUMB_TRY(plumb_regex_compile(&step->regex, punctuation, where));
+    return choose_behavior(step, behavior, where);
+}
+
+/* BERT's: words between white space and single marks of punctuation. One expression finds both. */
+static int load_bert(struct plumb_tok_step *step, const cJSON *obj, const char *where)
+{
+    (void)obj;
+    step->invert = true;
+    return plumb_regex_compile(&step->regex, "[!-/:-@\\[-`{-~\\p{P}]|[^\\s!-/:-@\\[-`{-~\\p{P}]+",
+                               where);
+}
+
 const struct plumb_tok_kind plumb_tok_pretokenizers[] = {
+    { "BertPreTokenizer", .load = load_bert, .choice = REMOVED, .split = split_pattern },
     { "ByteLevel", .load = load_byte_level, .split = split_byte_level },
     { "Digits", .load = load_digits, .split = split_pattern },
     { "Metaspace", .load = plumb_tok_load_metaspace, .split = split_metaspace },
+    { "Punctuation", .load = load_punctuation, .split = split_pattern },
     { "Split", .load = load_split, .split = split_pattern },
+    { "Whitespace", .load = load_words, .choice = REMOVED, .split = split_pattern },
+    { "WhitespaceSplit", .load = load_white_space, .choice = REMOVED, .split = split_pattern },
     { NULL },
 };
 

@@ -25,6 +25,7 @@ static void work_free(struct plumb_tok_work *w)
     plumb_regex_scratch_release(&w->regex);
     free(w->symbol);
     free(w->heap);
+    free(w->best);
     free(w->code);
     free(w);
 }
@@ -161,6 +162,7 @@ static void tok_free(struct plumb_tok *t)
     plumb_tok_pairs_release(&t->bpe.merges);
     free(t->bpe.continuing_prefix);
     free(t->bpe.end_suffix);
+    free(t->unigram.score);
     plumb_idbuf_release(&t->before);
     plumb_idbuf_release(&t->after);
     plumb_tok_bytes_release(&t->merged);

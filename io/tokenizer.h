@@ -1,6 +1,6 @@
 /* Tokenizers: Hugging Face's tokenizer.json, GPT-2's vocabulary and merges, or arrays from a GGUF
- * file, as struct plumb_text. Byte-level BPE (GPT-2, Qwen, SmolLM) and SentencePiece-style BPE with
- * byte fallback (Llama, Phi-3).
+ * file, as struct plumb_text. Byte-level BPE (GPT-2, Qwen, SmolLM), SentencePiece-style BPE with
+ * byte fallback (Llama, Phi-3), Unigram (T5) and WordPiece (BERT).
  *
  * Every result equals that of Hugging Face tokenizers 0.23, quirks included; a component that is
  * not implemented is an error that names it (PLUMB_ENOTSUP). Beyond it: text that is not UTF-8 is

@@ -229,9 +229,11 @@ Test(tokenizer, faults_of_a_pipeline_are_named)
 {
     static const char *const rows[][2] = {
         { ",'version':'2.0'", "version" },
-        { ",'normalizer':{'type':'Lowercase'}", "Lowercase" },
+        { ",'normalizer':{'type':'Nmt'}", "Nmt" },
+        { ",'normalizer':{'type':'Precompiled','precompiled_charsmap':'?'}", "base64" },
+        { ",'normalizer':{'type':'Precompiled','precompiled_charsmap':'/////w=='}", "cut short" },
         { ",'normalizer':{'type':'Prepend'}", "prepend" },
-        { ",'pre_tokenizer':{'type':'Whitespace'}", "Whitespace" },
+        { ",'pre_tokenizer':{'type':'CharDelimiterSplit'}", "CharDelimiterSplit" },
         { ",'pre_tokenizer':{'type':'Split','pattern':{'Regex':'('},'behavior':'Isolated'}",
           "pre_tokenizer: Split" },
         { ",'pre_tokenizer':{'type':'Split','pattern':{'String':''},'behavior':'Isolated'}",
@@ -244,7 +246,7 @@ Test(tokenizer, faults_of_a_pipeline_are_named)
         { ",'decoder':{'type':'CTC'}", "CTC" },
         { ",'decoder':{'type':'Sequence'}", "decoders" },
         { ",'decoder':{'type':'Strip','content':' ','start':-1,'stop':0}", "Strip" },
-        { ",'post_processor':{'type':'RobertaProcessing'}", "RobertaProcessing" },
+        { ",'post_processor':{'type':'RobertaProcessing'}", "\"cls\"" },
         { ",'post_processor':{'type':'TemplateProcessing','single':[]}", "Sequence A" },
         { ",'post_processor':{'type':'TemplateProcessing','single':[{'Sequence':{'id':'B'}}]}",
           "Sequence A" },
@@ -274,6 +276,9 @@ Test(tokenizer, faults_of_a_file_are_named)
         { "{", "tokenizer.json" },
         { "[]", "model" },
         { "{'model':{'type':'Unigram','vocab':[]}}", "Unigram" },
+        { "{'model':{'type':'Unigram','vocab':[['a']]}}", "piece 0" },
+        { "{'model':{'type':'Unigram','vocab':[['a',0]],'unk_id':1}}", "unk_id 1" },
+        { "{'model':{'type':'WordPiece','vocab':{'a':0}}}", "[UNK]" },
         { "{'model':{'type':'BPE','vocab':[],'merges':[]}}", "vocab" },
         { "{'model':{'type':'BPE','vocab':{}}}", "merges" },
         /* with two pieces 2 is the next free id, but a piece has it */
