@@ -6,6 +6,7 @@
 
 static const char *const losses[] = {
 #define PLUMB_FORMULA(ID, NAME, name, source) #name,
+#define PLUMB_FORMULA_FED(ID, NAME, name, source)
 #include <plumb/unpaired.def>
 #undef PLUMB_FORMULA
     NULL

@@ -48,6 +48,7 @@ static int check_inputs(const struct plumb_device *dev, const struct plumb_listw
         return plumb_fail(PLUMB_EINVAL, "listwise: %s has no use beside score",
                           a->ref_sum.data ? "ref_sum" : "ref_logp");
     if (a->logp.data) PLUMB_TRY(plumb_check_runs(op, dev, a->offset, a->C));
+    if (a->mask) PLUMB_TRY(plumb_check_array(op, dev, "mask", a->mask));
     PLUMB_TRY(plumb_check_tensor(op, dev, "label", &a->label, PLUMB_MASK_F32));
     return plumb_check_optional(op, dev, "weight", &a->weight, PLUMB_MASK_F32);
 }
@@ -109,7 +110,7 @@ static int check(const struct plumb_device *dev, const struct plumb_listwise *a)
         return plumb_fail(PLUMB_EINVAL, "listwise: loss=%d is no loss", (int)a->loss);
     PLUMB_TRY(plumb_check_size("listwise", "L", a->L, 0));
     PLUMB_TRY(plumb_check_size("listwise", "C", a->C, 0));
-    if (!a->list && a->L > 0) return plumb_fail(PLUMB_EINVAL, "listwise: list is missing");
+    if (a->L > 0) PLUMB_TRY(plumb_check_array("listwise", dev, "list", a->list));
     if (plumb_device_is_host(dev) && a->L > 0) {
         for (int64_t l = 0; l < a->L; l++)
             if (a->list[l + 1] < a->list[l])

@@ -183,11 +183,11 @@ Test(listwise, best_softmax_adds_the_best_up)
     cr_expect_float_eq(b.dscore[1], exp(2) / all, 1e-15);
 }
 
-Test(listwise, lire_is_the_expected_reward)
+Test(listwise, minus_the_expected_label_at_its_limits)
 {
     const double flat[3] = { 0.5, 0.5, 0.5 }, steep[3] = { 300, 0, -300 }, label[3] = { 2, -1, 5 };
-    const struct batch even = of_scores(PLUMB_LIST_LIRE, 3, flat, label);
-    const struct batch sure = of_scores(PLUMB_LIST_LIRE, 3, steep, label);
+    const struct batch even = of_scores(PLUMB_LIST_EXPECTED_LABEL, 3, flat, label);
+    const struct batch sure = of_scores(PLUMB_LIST_EXPECTED_LABEL, 3, steep, label);
     cr_expect_float_eq(even.losses[0], -2, 1e-15);
     for (int i = 0; i < 3; i++)
         cr_expect_float_eq(even.dscore[i], -(label[i] - 2) / 3, 1e-15);

@@ -7,26 +7,22 @@
 struct unpaired_job {
     struct plumb_run_sums in;
     struct plumb_completion_options options;
-    const int32_t *label;
-    const float *kl;
-    float *losses, *dlogp;
+    float *losses, *dlogp, *dvalue;
 };
 
-/* A label that is none makes its row NaN. */
 __global__ void __launch_bounds__(PLUMB_RUNS_BLOCK)
     unpaired_loss(const __grid_constant__ struct unpaired_job j)
 {
     __shared__ struct plumb_runs s;
+    __shared__ struct plumb_completion completion[PLUMB_RUNS];
     plumb_runs_sum(&s, &j.in);
     const int t = (int)threadIdx.x;
     const int64_t i = plumb_runs_first() + t;
     if (t < PLUMB_RUNS && i < j.in.R) {
-        const int32_t label = j.label[i];
-        if (label != 0 && label != 1) s.q[t].ratio = NAN;
-        const float kl = j.kl ? *j.kl : 0.0f;
-        const struct plumb_completion_result r = plumb_completion_shell(&j.options, &s.q[t],
-                                                                        label == 1, kl);
+        const struct plumb_completion_result r = plumb_completion_shell(&j.options, i, &s.q[t],
+                                                                        &completion[t]);
         j.losses[i] = r.loss;
+        if (j.dvalue) j.dvalue[i] = r.dvalue;
         s.up[t] = r.up;
     }
     plumb_runs_fill(&s, j.dlogp);
@@ -40,10 +36,9 @@ static int unpaired(const struct plumb_device *dev, const struct plumb_unpaired 
                 (const float *)a->ref_sum.data, (float *)a->logps.data, (float *)a->rewards.data,
                 a->beta },
         .options = plumb_completion_options(a),
-        .label = a->label,
-        .kl = (const float *)a->kl.data,
         .losses = (float *)a->losses.data,
         .dlogp = (float *)a->dlogp.data,
+        .dvalue = (float *)a->dvalue.data,
     };
     const unsigned blocks = (unsigned)plumb_ceil_div(a->B, PLUMB_RUNS);
     return plumb_gpu_status(

@@ -1,3 +1,4 @@
+#include <plumb/device.h>
 #include <plumb/unpaired.h>
 
 #include <criterion/criterion.h>
@@ -5,7 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "tests/golden.h"
 #include "tests/tensor.h"
 
 enum { MAX = 64, TOKENS = 3 }; /* completions; tokens of each, the first carries the sum */
@@ -14,7 +14,8 @@ struct batch {
     int64_t B;
     int32_t offset[MAX + 1], label[MAX];
     double logp[TOKENS * MAX], ref[TOKENS * MAX];
-    double losses[MAX], logps[MAX], rewards[MAX], dlogp[TOKENS * MAX];
+    double target[MAX], value[MAX], weight[MAX];
+    double losses[MAX], logps[MAX], rewards[MAX], dlogp[TOKENS * MAX], dvalue[MAX];
 };
 
 static void append(struct batch *b, double policy, double reference, int label)
@@ -23,6 +24,7 @@ static void append(struct batch *b, double policy, double reference, int label)
     cr_assert_lt(r, MAX);
     b->offset[r + 1] = b->offset[r] + TOKENS;
     b->logp[TOKENS * r] = policy, b->ref[TOKENS * r] = reference, b->label[r] = label;
+    b->weight[r] = 1;
 }
 
 static enum plumb_dtype dtype_of(const struct plumb_device *dev)
@@ -37,6 +39,7 @@ static struct plumb_unpaired with(double beta, double desirable, double undesira
                                     .beta = beta,
                                     .desirable_weight = desirable,
                                     .undesirable_weight = undesirable,
+                                    .clamp_negative = 1,
                                     .divisor = divisor };
 }
 
@@ -50,26 +53,33 @@ static void run(const struct plumb_device *dev, struct plumb_unpaired a, double 
     a.logp = plumb_test_tensor(t, M, b->logp);
     a.ref_logp = plumb_test_tensor(t, M, b->ref);
     a.kl = plumb_test_tensor(t, 1, &kl);
+    a.shift = plumb_test_tensor(t, 1, &kl);
+    a.target = plumb_test_tensor(t, a.B, b->target);
+    a.value = plumb_test_tensor(t, a.B, b->value);
+    a.weight = plumb_test_tensor(t, a.B, b->weight);
     a.losses = plumb_test_tensor(t, a.B, NULL);
     a.logps = plumb_test_tensor(t, a.B, NULL);
     a.rewards = plumb_test_tensor(t, a.B, NULL);
     a.dlogp = plumb_test_tensor(t, M, NULL);
-    struct plumb_tensor *all[] = { &a.logp,  &a.ref_logp, &a.kl,   &a.losses,
-                                   &a.logps, &a.rewards,  &a.dlogp };
-    const int64_t count[] = { M, M, 1, a.B, a.B, a.B, M };
-    for (int i = 0; i < 7; i++)
+    a.dvalue = plumb_test_tensor(t, a.B, NULL);
+    struct plumb_tensor *all[] = { &a.logp,    &a.ref_logp, &a.kl,     &a.shift,
+                                   &a.target,  &a.value,    &a.losses, &a.logps,
+                                   &a.rewards, &a.dlogp,    &a.dvalue, &a.weight };
+    const int64_t count[] = { M, M, 1, 1, a.B, a.B, a.B, a.B, a.B, M, a.B, a.B };
+    for (int i = 0; i < 12; i++)
         plumb_test_to(dev, all[i], count[i]);
     cr_assert_eq(plumb_unpaired(dev, &a), PLUMB_OK, "%s", plumb_errmsg());
-    for (int i = 0; i < 7; i++)
+    for (int i = 0; i < 12; i++)
         plumb_test_from(dev, all[i], count[i]);
     for (int64_t i = 0; i < a.B; i++) {
         b->losses[i] = plumb_test_get(&a.losses, i);
         b->logps[i] = plumb_test_get(&a.logps, i);
         b->rewards[i] = plumb_test_get(&a.rewards, i);
+        b->dvalue[i] = plumb_test_get(&a.dvalue, i);
     }
     for (int64_t i = 0; i < M; i++)
         b->dlogp[i] = plumb_test_get(&a.dlogp, i);
-    for (int i = 0; i < 7; i++)
+    for (int i = 0; i < 12; i++)
         plumb_test_free(all[i]);
 }
 
@@ -98,87 +108,6 @@ static double reference_point(const struct plumb_device *dev, const double *logp
     return kl;
 }
 
-/* ---- values of published implementations ---- */
-
-static void compare_metrics(struct plumb_golden *g, const cJSON *c, const struct batch *b,
-                            enum plumb_dtype t)
-{
-    static const char *const names[4] = { "rewards/rejected", "rewards/chosen", "logps/rejected",
-                                          "logps/chosen" };
-    double sum[4] = { 0 }, rows[2] = { 0 };
-    for (int64_t i = 0; i < b->B; i++) {
-        sum[b->label[i]] += b->rewards[i];
-        sum[2 + b->label[i]] += b->logps[i];
-        rows[b->label[i]]++;
-    }
-    for (int k = 0; k < 4; k++) {
-        int64_t n;
-        const double *expected = plumb_golden_expected(g, c, "metrics", names[k], &n);
-        if (expected) plumb_golden_check(g, c, names[k], 0, t, sum[k] / rows[k % 2], *expected);
-    }
-}
-
-static void compare(struct plumb_golden *g, const cJSON *c, const struct batch *b,
-                    enum plumb_dtype t)
-{
-    int64_t n;
-    const double *losses = plumb_golden_expected(g, c, NULL, "losses", &n);
-    const double *loss = plumb_golden_expected(g, c, NULL, "loss", &n);
-    const double *grad = plumb_golden_expected(g, c, "grads", "policy_logps", &n);
-    cr_assert(losses && loss && grad && n == b->B);
-    double sum = 0;
-    for (int64_t i = 0; i < b->B; i++) {
-        sum += b->losses[i];
-        plumb_golden_check(g, c, "losses", i, t, b->losses[i], losses[i]);
-        for (int k = 0; k < TOKENS; k++)
-            plumb_golden_check(g, c, "gradient", i, t, b->dlogp[TOKENS * i + k], grad[i]);
-    }
-    plumb_golden_check(g, c, "loss", 0, t, sum / (double)b->B, *loss);
-    compare_metrics(g, c, b, t);
-}
-
-static void check_case(struct plumb_golden *g, const cJSON *c, const struct plumb_device *dev)
-{
-    static struct batch b;
-    int64_t n, kl_rows;
-    const double *policy = plumb_golden_input(g, c, "policy_logps", &n);
-    const double *reference = plumb_golden_input(g, c, "ref_logps", &n);
-    const double *label = plumb_golden_input(g, c, "labels", &n);
-    const double *kl_policy = plumb_golden_input(g, c, "policy_kl_logps", &kl_rows);
-    const double *kl_reference = plumb_golden_input(g, c, "ref_kl_logps", &kl_rows);
-    b = (struct batch){ 0 };
-    for (int64_t i = 0; i < n; i++)
-        append(&b, policy[i], reference[i], (int)label[i]);
-    double kl = plumb_golden_option(c, "kl", 0);
-    if (kl_policy) {
-        const double *expected = plumb_golden_expected(g, c, "metrics", "kl", &n);
-        kl = reference_point(dev, kl_policy, kl_reference, kl_rows);
-        plumb_golden_check(g, c, "kl", 0, dtype_of(dev), kl, *expected);
-    }
-    run(dev,
-        with(plumb_golden_option(c, "beta", 0.1), plumb_golden_option(c, "desirable_weight", 1),
-             plumb_golden_option(c, "undesirable_weight", 1), (double)b.B),
-        kl, &b);
-    compare(g, c, &b, dtype_of(dev));
-}
-
-static void check_member(const char *member)
-{
-    struct plumb_golden g;
-    if (!plumb_golden_open(&g, member)) return;
-    for (; g.run < g.count; g.run++) {
-        check_case(&g, plumb_golden_case(&g, g.run), &plumb_ref);
-        check_case(&g, plumb_golden_case(&g, g.run), plumb_test_device());
-    }
-    plumb_golden_close(&g);
-}
-
-Test(unpaired, agrees_with_published_implementations)
-{
-    check_member("unpaired/kto");
-    check_member("unpaired/kto_given_kl");
-}
-
 /* ---- identities and extremes ---- */
 
 Test(unpaired, at_the_reference_point_a_completion_loses_half_its_weight)
@@ -202,6 +131,132 @@ Test(unpaired, the_two_labels_share_one)
     run(&plumb_ref, with(1.5, 1, 1, 1), 0.25, &b);
     for (int64_t i = 0; i < b.B; i += 2)
         cr_expect_float_eq(b.losses[i] + b.losses[i + 1], 1, 1e-15);
+}
+
+static struct plumb_unpaired loss_of(enum plumb_unpaired_loss loss)
+{
+    struct plumb_unpaired a = with(0.5, 1, 1, 1);
+    a.loss = loss;
+    return a;
+}
+
+/* At the border both labels lose ln 2; a weight is the row's, not its class's. */
+Test(unpaired, bco_judges_by_the_distance_to_the_shift)
+{
+    struct batch b = { 0 };
+    append(&b, 3, 0, 1);
+    append(&b, 3, 0, 0);
+    append(&b, 5, 0, 0);
+    b.weight[1] = 2;
+    run(plumb_test_device(), loss_of(PLUMB_UNPAIRED_BCO), 1.5, &b);
+    cr_expect_float_eq(b.losses[0], log(2), 1e-6);
+    cr_expect_float_eq(b.losses[1], 2 * log(2), 1e-6);
+    cr_expect(b.dlogp[0] == -0.25 && b.dlogp[TOKENS] == 0.5);
+    cr_expect_float_eq(b.losses[2], log1p(exp(1)), 1e-6);
+}
+
+Test(unpaired, residual_pulls_policy_and_value_together)
+{
+    struct batch half = { 0 }, whole;
+    append(&half, 3, 1, 1);
+    half.target[0] = 4, half.value[0] = 1; /* 0.5 * 2 - (4 - 1) = -2 */
+    whole = half;
+    run(plumb_test_device(), loss_of(PLUMB_UNPAIRED_RESIDUAL), 0, &half);
+    run(plumb_test_device(), loss_of(PLUMB_UNPAIRED_A_STAR_PO), 0, &whole);
+    cr_expect(half.losses[0] == 2 && half.dlogp[0] == -1 && half.dvalue[0] == -2);
+    cr_expect(whole.losses[0] == 4 && whole.dlogp[0] == -2 && whole.dvalue[0] == -4);
+}
+
+/* Unlearning starts with the slope of gradient ascent and ends when the completion is gone. */
+Test(unpaired, npo_is_ascent_that_stops)
+{
+    struct batch b = { 0 };
+    append(&b, -2, -2, 0);
+    append(&b, 1000, 0, 0);
+    append(&b, -1000, 0, 0);
+    append(&b, -3, 0, 1);
+    run(&plumb_ref, loss_of(PLUMB_UNPAIRED_NPO), 0, &b);
+    cr_expect_float_eq(b.losses[0], 4 * log(2), 1e-14);
+    cr_expect_float_eq(b.dlogp[0], 1, 1e-15);
+    cr_expect_float_eq(b.losses[1], 2000, 1e-10);
+    cr_expect(b.dlogp[TOKENS] == 2 && b.losses[2] < 1e-200 && b.dlogp[2 * TOKENS] < 1e-200);
+    cr_expect(b.losses[3] == 3 && b.dlogp[3 * TOKENS] == -1);
+}
+
+Test(unpaired, signed_likelihood_goes_both_ways)
+{
+    struct plumb_unpaired a = loss_of(PLUMB_UNPAIRED_SIGNED_NLL);
+    struct batch b = { 0 };
+    append(&b, -3, -2, 0);
+    append(&b, -3, -2, 0);
+    b.target[0] = 0.75, b.target[1] = -0.25, a.lambda = 0.5;
+    run(plumb_test_device(), a, 0, &b);
+    cr_expect(b.losses[0] == 2.25 - 0.5 && b.losses[1] == -0.75 - 0.5);
+    cr_expect(b.dlogp[0] == -0.25 && b.dlogp[TOKENS] == 0.75);
+}
+
+/* At ratio 1, normalised by 1 - r, the gradient is that of the reward minus its mean. */
+Test(unpaired, nft_on_policy_is_the_centred_reward)
+{
+    struct plumb_unpaired a = loss_of(PLUMB_UNPAIRED_NFT);
+    struct batch b = { 0 };
+    append(&b, -3, -3, 1);
+    append(&b, -3, -3, 0);
+    b.target[0] = b.target[1] = 0.25, a.normalize = 1;
+    run(plumb_test_device(), a, 0, &b);
+    cr_expect(b.dlogp[0] == -0.75 && b.dlogp[TOKENS] == 0.25, "%g, %g", b.dlogp[0],
+              b.dlogp[TOKENS]);
+}
+
+Test(unpaired, all_formulas_are_finite_at_the_extremes)
+{
+    const double most[6] = { 200, -200, 3e38, -3e38, 0, -1e-30 };
+    for (int id = 0; plumb_unpaired_name(id); id++) {
+        struct batch b = { 0 };
+        for (int i = 0; i < 12; i++) {
+            append(&b, most[i / 2], -most[i / 2], i % 2);
+            b.target[i] = i % 3 ? 3e38 : -3e38, b.value[i] = i % 4 ? -3e38 : 0;
+        }
+        run(plumb_test_device(), loss_of((enum plumb_unpaired_loss)id), 2, &b);
+        for (int i = 0; i < 12; i++)
+            cr_expect(
+                isfinite(b.losses[i]) && isfinite(b.dlogp[TOKENS * i]) && isfinite(b.dvalue[i]),
+                "%s, row %d: %g, %g", plumb_unpaired_name(id), i, b.losses[i], b.dlogp[TOKENS * i]);
+    }
+}
+
+/* The state may be replaced in place; moments of halves are those of the whole. */
+Test(unpaired, the_running_delta_is_the_mean_of_all_rewards)
+{
+    const struct plumb_device *dev = plumb_test_device();
+    const double logp[6] = { 1000.5, 1001, 999, 1000, 1002.25, 998 };
+    double state[3] = { 0 }, mean = 0, variance = 0, *there = state;
+    const int32_t offset[4] = { 0, 1, 2, 3 };
+    if (!plumb_device_is_host(dev)) there = (double *)(uintptr_t)plumb_test_copy(dev, state, 24);
+    for (int half = 0; half < 2; half++) {
+        struct plumb_bco_delta a = { .struct_bytes = sizeof a, .B = 3, .beta = 2 };
+        a.offset = plumb_test_copy(dev, offset, sizeof offset);
+        a.before = a.after = there;
+        a.logp = plumb_test_tensor(dtype_of(dev), 3, logp + 3 * half);
+        a.delta = plumb_test_tensor(dtype_of(dev), 1, NULL);
+        a.variance = plumb_test_tensor(dtype_of(dev), 1, NULL);
+        struct plumb_tensor *all[] = { &a.logp, &a.delta, &a.variance };
+        for (int i = 0; i < 3; i++)
+            plumb_test_to(dev, all[i], i ? 1 : 3);
+        cr_assert_eq(plumb_bco_delta(dev, &a), PLUMB_OK, "%s", plumb_errmsg());
+        for (int i = 0; i < 3; i++)
+            plumb_test_from(dev, all[i], i ? 1 : 3);
+        mean = plumb_test_get(&a.delta, 0), variance = plumb_test_get(&a.variance, 0);
+        for (int i = 0; i < 3; i++)
+            plumb_test_free(all[i]);
+    }
+    double sum = 0, squares = 0;
+    for (int i = 0; i < 6; i++)
+        sum += 2 * logp[i];
+    for (int i = 0; i < 6; i++)
+        squares += (2 * logp[i] - sum / 6) * (2 * logp[i] - sum / 6);
+    cr_expect_float_eq(mean, sum / 6, 1e-3);
+    cr_expect_float_eq(variance, squares / 6, 1e-5);
 }
 
 /* A rounding of z moves e^-z by |z| roundings; a dozen more for the rest of the formula. */
@@ -254,7 +309,7 @@ Test(unpaired, a_completions_bits_ignore_the_others_and_nan_is_not_hidden)
 
 Test(unpaired, names_the_argument_that_is_wrong)
 {
-    enum { CASES = 10 };
+    enum { CASES = 14 };
     const int32_t offset[3] = { 0, 1, 2 }, label[2] = { 1, 0 }, odd[2] = { 1, 2 };
     float v[2] = { 0 }, o[8];
     struct plumb_unpaired good = with(0.1, 1, 1, 1), bad[CASES];
@@ -266,19 +321,23 @@ Test(unpaired, names_the_argument_that_is_wrong)
     cr_assert_eq(plumb_unpaired(&plumb_cpu, &good), PLUMB_OK, "%s", plumb_errmsg());
     static const char *const word[CASES] = { "label[1]=2",
                                              "label is missing",
-                                             "loss=9",
+                                             "loss=99",
                                              "beta=-1",
                                              "divisor=0",
                                              "desirable_weight",
                                              "undesirable_weight=nan",
                                              "offset is missing",
                                              "both given",
-                                             "losses is missing" };
+                                             "losses is missing",
+                                             "target is missing",
+                                             "clip=-1",
+                                             "clamp_negative=0",
+                                             "normalize=3" };
     for (int i = 0; i < CASES; i++)
         bad[i] = good;
     bad[0].label = odd;
     bad[1].label = NULL;
-    bad[2].loss = (enum plumb_unpaired_loss)9;
+    bad[2].loss = (enum plumb_unpaired_loss)99;
     bad[3].beta = -1;
     bad[4].divisor = 0;
     bad[5].desirable_weight = -1;
@@ -286,14 +345,34 @@ Test(unpaired, names_the_argument_that_is_wrong)
     bad[7].offset = NULL;
     bad[8].ref_logp = bad[8].ref_sum = good.logp;
     bad[9].losses.data = NULL;
+    bad[10].loss = PLUMB_UNPAIRED_RESIDUAL;
+    bad[11].clip = -1;
+    for (int i = 12; i < CASES; i++)
+        bad[i].loss = PLUMB_UNPAIRED_NFT, bad[i].target = good.logp;
+    bad[12].clamp_negative = 0;
+    bad[13].normalize = 3;
     for (int i = 0; i < CASES; i++) {
         cr_expect_eq(plumb_unpaired(&plumb_cpu, &bad[i]), PLUMB_EINVAL, "case %d", i);
         cr_expect(strstr(plumb_errmsg(), word[i]), "case %d, message was: %s", i, plumb_errmsg());
     }
-    const struct plumb_kto_kl kl = { .struct_bytes = sizeof kl, .B = 2, .logp = good.logp };
-    cr_expect_eq(plumb_kto_kl(&plumb_cpu, &kl), PLUMB_EINVAL);
-    cr_expect(strstr(plumb_errmsg(), "kto_kl: offset"), "message was: %s", plumb_errmsg());
     cr_expect_eq(plumb_unpaired_find("kto"), PLUMB_UNPAIRED_KTO);
     cr_expect_eq(plumb_unpaired_find("kt"), -1);
     cr_expect_str_eq(plumb_unpaired_name(0), "kto");
+}
+
+Test(unpaired, reference_points_name_what_is_missing)
+{
+    const int32_t offset[3] = { 0, 1, 2 };
+    float v[2] = { 0 };
+    const struct plumb_tensor logp = { v, PLUMB_F32 };
+    const struct plumb_kto_kl kl = { .struct_bytes = sizeof kl, .B = 2, .logp = logp };
+    cr_expect_eq(plumb_kto_kl(&plumb_cpu, &kl), PLUMB_EINVAL);
+    cr_expect(strstr(plumb_errmsg(), "kto_kl: offset"), "message was: %s", plumb_errmsg());
+    const struct plumb_bco_delta delta = { .struct_bytes = sizeof delta,
+                                           .B = 2,
+                                           .offset = offset,
+                                           .logp = logp,
+                                           .beta = 1 };
+    cr_expect_eq(plumb_bco_delta(&plumb_cpu, &delta), PLUMB_EINVAL);
+    cr_expect(strstr(plumb_errmsg(), "before is missing"), "message was: %s", plumb_errmsg());
 }

@@ -1,8 +1,10 @@
-/* -sum of q_i label_i, q = soft-max(scores): the negative expected reward. */
+/* -sum of q_i label_i, q = soft-max(scores): minus the expected label, as LIRE is recalled
+ * (arXiv:2405.13516). */
 #pragma once
 #include "kernels/listwise/list.h"
 
-PLUMB_HD void plumb_list_lire(const struct plumb_list *l, int64_t i, struct plumb_list_share *r)
+PLUMB_HD void plumb_list_expected_label(const struct plumb_list *l, int64_t i,
+                                        struct plumb_list_share *r)
 {
     const plumb_real z = plumb_list_others(l, i), q = plumb_sigmoid(-z), all = plumb_softplus(z);
     double mean = 0; /* of label_j - label_i */
