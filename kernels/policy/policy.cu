@@ -3,7 +3,7 @@
  * pass after the first finds the row in a cache. */
 #include "kernels/policy/policy_shell.h"
 
-#include "kernels/gpu_sequence.h"
+#include "kernels/gpu_strip.h"
 
 enum { WARPS = 8 };
 
@@ -19,65 +19,37 @@ struct policy_job {
 
 /* ---- four tokens of a row ---- */
 
-/* Elements i .. i+3 of a run of p; `absent` beyond its ends and where p is NULL. Neighbours in the
- * array may be among them. */
-template <class T>
-PLUMB_DEVICE plumb_vec<T> strip_load(const T *p, int64_t i, const struct plumb_run *run, T absent)
-{
-    plumb_vec<T> x = { { absent, absent, absent, absent } };
-    if (!p) return x;
-    p += run->first;
-    if (run->first + i >= run->least && run->first + i + 4 <= run->most &&
-        reinterpret_cast<uintptr_t>(p + i) % 16 == 0)
-        return plumb_ld16(p + i);
-    PLUMB_UNROLL for (int k = 0; k < 4; k++) if (i + k >= 0 && i + k < run->tokens)
-        x.v[k] = p[i + k];
-    return x;
-}
-
-PLUMB_DEVICE void strip_store(float *p, int64_t i, const struct plumb_run *run,
-                              const plumb_vec<float> &x)
-{
-    if (!p) return;
-    p += run->first;
-    if (i >= 0 && i + 4 <= run->tokens && reinterpret_cast<uintptr_t>(p + i) % 16 == 0)
-        plumb_st16(p + i, x);
-    else
-        PLUMB_UNROLL for (int k = 0; k < 4; k++) if (i + k >= 0 && i + k < run->tokens)
-            p[i + k] = x.v[k];
-}
-
-struct strip {
+struct policy_strip {
     plumb_vec<float> lp, old, ref, a, sampler, weight, mark;
     bool in[4], counts[4]; /* in the row; and not skipped */
 };
 
 PLUMB_DEVICE void strip_counts(const struct policy_job *j, int64_t i, const struct plumb_run *run,
-                               struct strip *s)
+                               struct policy_strip *s)
 {
-    const plumb_vec<int32_t> target = strip_load(j->target, i, run, (int32_t)0);
+    const plumb_vec<int32_t> target = plumb_strip_load(j->target, i, run, (int32_t)0);
     PLUMB_UNROLL for (int k = 0; k < 4; k++)
     {
-        s->in[k] = i + k >= 0 && i + k < run->tokens;
+        s->in[k] = plumb_strip_in(i + k, run);
         s->counts[k] = s->in[k] && target.v[k] >= 0;
     }
 }
 
 PLUMB_DEVICE void strip_of(const struct policy_job *j, int64_t i, const struct plumb_run *run,
-                           float advantage, bool terms, struct strip *s)
+                           float advantage, bool terms, struct policy_strip *s)
 {
     strip_counts(j, i, run, s);
-    s->lp = strip_load(j->logp, i, run, 0.0f);
-    s->old = j->old ? strip_load(j->old, i, run, 0.0f) : s->lp;
-    s->a = strip_load(j->token_advantage, i, run, advantage);
-    s->ref = terms && j->ref ? strip_load(j->ref, i, run, 0.0f) : s->lp;
-    s->sampler = strip_load(j->sampler, i, run, 1.0f);
-    s->weight = strip_load(terms ? j->weight : NULL, i, run, 1.0f);
-    s->mark = strip_load(terms ? j->mark : NULL, i, run, 0.0f);
+    s->lp = plumb_strip_load(j->logp, i, run, 0.0f);
+    s->old = j->old ? plumb_strip_load(j->old, i, run, 0.0f) : s->lp;
+    s->a = plumb_strip_load(j->token_advantage, i, run, advantage);
+    s->ref = terms && j->ref ? plumb_strip_load(j->ref, i, run, 0.0f) : s->lp;
+    s->sampler = plumb_strip_load(j->sampler, i, run, 1.0f);
+    s->weight = plumb_strip_load(terms ? j->weight : NULL, i, run, 1.0f);
+    s->mark = plumb_strip_load(terms ? j->mark : NULL, i, run, 0.0f);
 }
 
 PLUMB_DEVICE struct plumb_policy_input strip_input(const struct policy_job *j,
-                                                   const struct strip *s, int k)
+                                                   const struct policy_strip *s, int k)
 {
     const bool vespo = j->options.loss == PLUMB_POLICY_VESPO;
     const struct plumb_policy_input in = {
@@ -89,21 +61,14 @@ PLUMB_DEVICE struct plumb_policy_input strip_input(const struct policy_job *j,
 
 /* ---- passes over a row ---- */
 
-/* Where this lane's four tokens lie in the strip that begins at `at`; the warp is in step there. */
-PLUMB_DEVICE int64_t strip_lane(int64_t at)
-{
-    __syncwarp();
-    return at + 4 * (int64_t)(threadIdx.x % 32);
-}
-
 PLUMB_DEVICE struct plumb_policy_sums row_sums(const struct policy_job *j,
                                                const struct plumb_run *run, int skew,
                                                float advantage)
 {
     double lp[4] = { 0 }, lr[4] = { 0 }, a[4] = { 0 }, sampler[4] = { 0 }, tokens = 0;
     for (int64_t at = -skew; at < run->tokens; at += 128) {
-        const int64_t i = strip_lane(at);
-        struct strip s;
+        const int64_t i = plumb_strip_lane(at);
+        struct policy_strip s;
         strip_of(j, i, run, advantage, false, &s);
         PLUMB_UNROLL for (int k = 0; k < 4; k++)
         {
@@ -127,8 +92,8 @@ PLUMB_DEVICE double row_pull(const struct policy_job *j, const struct plumb_run 
 {
     double pull[4] = { 0 };
     for (int64_t at = -skew; at < run->tokens; at += 128) {
-        const int64_t i = strip_lane(at);
-        struct strip s;
+        const int64_t i = plumb_strip_lane(at);
+        struct policy_strip s;
         strip_of(j, i, run, advantage, true, &s);
         PLUMB_UNROLL for (int k = 0; k < 4; k++)
         {
@@ -146,8 +111,8 @@ PLUMB_DEVICE void row_terms(const struct policy_job *j, const struct plumb_run *
 {
     double loss[4] = { 0 }, lr[4] = { 0 }, kl[4] = { 0 }, factor[4] = { 0 };
     for (int64_t at = -skew; at < run->tokens; at += 128) {
-        const int64_t i = strip_lane(at);
-        struct strip s;
+        const int64_t i = plumb_strip_lane(at);
+        struct policy_strip s;
         plumb_vec<float> grad = { { 0, 0, 0, 0 } };
         strip_of(j, i, run, advantage, true, &s);
         PLUMB_UNROLL for (int k = 0; k < 4; k++)
@@ -160,7 +125,7 @@ PLUMB_DEVICE void row_terms(const struct policy_job *j, const struct plumb_run *
             plumb_policy_count(all, t.clip);
             grad.v[k] = plumb_policy_slope(&j->options, row, &t);
         }
-        strip_store(j->dlogp, i, run, grad);
+        plumb_strip_store(j->dlogp, i, run, grad);
     }
     all->loss = plumb_run_total(loss, skew), all->lr = plumb_run_total(lr, skew);
     all->kl = plumb_run_total(kl, skew), all->factor = plumb_run_total(factor, skew);
@@ -176,12 +141,12 @@ PLUMB_DEVICE void row_entropies(const struct policy_job *j, const struct plumb_r
     const double slope = plumb_policy_bonus_slope(b, row->tokens);
     double entropy[4] = { 0 }, bonus[4] = { 0 };
     for (int64_t at = -skew; at < run->tokens; at += 128) {
-        const int64_t i = strip_lane(at);
-        struct strip s;
+        const int64_t i = plumb_strip_lane(at);
+        struct policy_strip s;
         plumb_vec<float> grad = { { 0, 0, 0, 0 } };
         strip_counts(j, i, run, &s);
-        const plumb_vec<float> h = strip_load(j->entropy, i, run, 0.0f);
-        const plumb_vec<float> w = strip_load(j->entropy_weight, i, run, 1.0f);
+        const plumb_vec<float> h = plumb_strip_load(j->entropy, i, run, 0.0f);
+        const plumb_vec<float> w = plumb_strip_load(j->entropy_weight, i, run, 1.0f);
         PLUMB_UNROLL for (int k = 0; k < 4; k++)
         {
             if (!s.counts[k]) continue;
@@ -189,7 +154,7 @@ PLUMB_DEVICE void row_entropies(const struct policy_job *j, const struct plumb_r
             bonus[k] += (double)w.v[k] * (double)h.v[k];
             grad.v[k] = plumb_saturate(slope * (double)w.v[k]);
         }
-        strip_store(j->dentropy, i, run, grad);
+        plumb_strip_store(j->dentropy, i, run, grad);
     }
     all->entropy = plumb_run_total(entropy, skew);
     all->bonus = plumb_run_total(bonus, skew);
@@ -242,7 +207,7 @@ __global__ void __launch_bounds__(32 * WARPS)
     if (b >= j.B) return;
     const struct plumb_run run = plumb_run_of(j.offset[b], j.offset[b + 1], j.offset[0],
                                               j.offset[j.B]);
-    const int skew = run.tokens > 0 ? plumb_skew(j.logp + run.first) : 0;
+    const int skew = plumb_strip_skew(j.logp, &run);
     const float advantage = j.advantage ? j.advantage[b] : 0.0f;
     row_begin(&j, b, &run, skew, advantage, row);
     struct plumb_policy_totals all = { 0, 0, 0, 0, 0, 0, 0, 0, 0 };
