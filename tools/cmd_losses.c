@@ -1,6 +1,7 @@
 /* `plumb losses`: every objective of every family with its formula, what it reads and where it is
  * from, as text or as docs/losses.md. The table is made by losses.cmake; defaults come from the
  * options of the commands that offer an objective. */
+#include <plumb/policy.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -140,6 +141,55 @@ static void print_loss(const char *family, const struct entry *e)
     printf("      source: %s\n", e->source);
 }
 
+/* What a loss type of the policy losses is made of. */
+struct type {
+    const char *name, *cells[5]; /* loss, level of the ratio, aggregation, divisor, NULL */
+};
+
+static bool type_at(int i, struct type *t)
+{
+    static const char *const levels[] = { "token", "mean", "sum",
+                                          "mean, with the token's gradient" };
+    static const char *const parts[] = { "tokens", "row means", "rows" };
+    /* Each divisor has another value. */
+    static const struct plumb_policy_counts counts = { 2, 3, 5, 7, 11 };
+    static const struct {
+        double value;
+        const char *name;
+    } divisors[] = { { 2, "rows" },
+                     { 3, "rows with tokens" },
+                     { 5, "tokens" },
+                     { 7, "tokens of the step" },
+                     { 22, "rows x max_completion_length" } };
+    struct plumb_policy a = { 0 };
+    t->name = plumb_policy_preset_name(i);
+    if (!t->name) return false;
+    PLUMB_ASSERT(!plumb_policy_preset(t->name, &counts, 0.2, 0.2, 0, &a));
+    size_t k = 0;
+    while (divisors[k].value != a.divisor) {
+        k++;
+        PLUMB_ASSERT(k < sizeof divisors / sizeof *divisors);
+    }
+    const char *const cells[] = { plumb_policy_name((int)a.loss), levels[a.level],
+                                  parts[a.aggregation], divisors[k].name, NULL };
+    memcpy(t->cells, cells, sizeof cells);
+    return true;
+}
+
+/* Whether the entry is the last of the policy family, which the loss types follow. */
+static bool ends_policy(const struct entry *e, const char *family)
+{
+    return !strcmp(family, "policy") && (e + 1 == entries + ENTRIES || e[1].kind == FAMILY);
+}
+
+static void print_types(void)
+{
+    struct type t;
+    puts("\n  loss types (plumb_policy_preset): loss; level of the ratio; aggregation / divisor");
+    for (int i = 0; type_at(i, &t); i++)
+        printf("  %-20s %s; %s; %s / %s\n", t.name, t.cells[0], t.cells[1], t.cells[2], t.cells[3]);
+}
+
 static void print_text(void)
 {
     const char *family = "";
@@ -151,6 +201,7 @@ static void print_text(void)
             printf("  %-20s %s\n", e->name, e->text);
         } else {
             print_loss(family, e);
+            if (ends_policy(e, family)) print_types();
         }
     }
 }
@@ -180,6 +231,17 @@ static void print_markdown_loss(const char *family, const struct entry *e)
                                      commands.line, NULL });
 }
 
+static void print_markdown_types(void)
+{
+    struct type t;
+    puts("\nLoss types of TRL and others, `plumb_policy_preset`:\n\n"
+         "| type | loss | level of the ratio | aggregation | divisor |\n|---|---|---|---|---|");
+    for (int i = 0; type_at(i, &t); i++) {
+        print_cell(t.name);
+        print_row(t.cells);
+    }
+}
+
 static void print_markdown(void)
 {
     const char *family = "";
@@ -204,6 +266,7 @@ static void print_markdown(void)
             print_row((const char *const[]){ e->name, e->text, NULL });
         else
             print_markdown_loss(family, e);
+        if (ends_policy(e, family)) print_markdown_types();
     }
 }
 

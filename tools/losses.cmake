@@ -1,8 +1,9 @@
 # The table of objectives behind `plumb losses`, read from the sources so that nothing is said
 # twice: names and sources from include/plumb/<family>.def, a formula from the first comment of its
 # header, and what it reads from its code: fields of the family's item struct, directly or through
-# functions of the family. A field that <family>.h declares as a number is an option, any other an
-# input. Ops without formulas (advantages) are taken from their headers.
+# functions of the family. A field that <family>.h declares as a number (it may say more: ratio_low
+# for low) is an option, any other an input. Ops without formulas (advantages) are taken from their
+# headers.
 #   cmake -DROOT=<source folder> -DOUT=<file> -P tools/losses.cmake
 cmake_minimum_required(VERSION 3.25)
 
@@ -117,9 +118,10 @@ macro(split_reads name text)
     endif()
     set(inputs "")
     set(options "")
+    set(number "\n    (double|int64_t)[^;*${semicolon}]*")
     foreach(field IN LISTS fields)
         if("->${field}" IN_LIST reads)
-            if(contract MATCHES "\n    (double|int64_t) [^;*${semicolon}]*${field}[,${semicolon}]")
+            if(contract MATCHES "${number}[ _]${field}[,${semicolon}]")
                 list(APPEND options ${field})
             else()
                 list(APPEND inputs ${field})
