@@ -94,9 +94,12 @@ struct plumb_tok_bpe_data {
 };
 
 struct plumb_tok_unigram_data {
-    double *score; /* by id */
+    double *score; /* by id; -INFINITY = no text becomes this piece */
     double least;
     size_t longest; /* bytes of a piece */
+    uint8_t *type;  /* by id, of a tokenizer.model: see tok_spm.c */
+    size_t score_capacity, type_capacity;
+    bool has_user_defined;
 };
 
 struct plumb_tok {
@@ -185,6 +188,9 @@ int plumb_tok_read(struct plumb_tok *t, const char *path, struct plumb_tok_names
 int plumb_tok_configure(struct plumb_tok *t, const struct plumb_tok_configs *c,
                         struct plumb_tok_names *names);
 
+/* tok_spm.c */
+int plumb_tok_read_spm(struct plumb_tok *t, const char *path, struct plumb_tok_names *names);
+
 /* tok_pattern.c: what a step looks for, match after match. */
 struct plumb_tok_walk {
     struct plumb_tok_work *work;
@@ -226,6 +232,13 @@ enum plumb_tok_bert {
     PLUMB_BERT_MARKS = 16 /* strip marks without decomposing */
 };
 int plumb_tok_load_charsmap(struct plumb_tok_step *step, const cJSON *obj, const char *where);
+/* The same from the table's bytes, which are copied; NULL = no table. */
+int plumb_tok_take_charsmap(struct plumb_tok_step *step, const char *bytes, size_t n,
+                            const char *where);
+/* What stands for the longest beginning of s that the table knows (*length of it, *bytes of the
+ * result); NULL = nothing. */
+const char *plumb_tok_charsmap_longest(const struct plumb_tok_step *step, const char *s, size_t n,
+                                       size_t *length, size_t *bytes);
 int plumb_tok_rewrite_charsmap(struct plumb_tok_work *w, const struct plumb_tok_step *step,
                                const char *s, size_t n, struct plumb_tok_bytes *out);
 /* Appends the normal form (utf8proc's options) of valid UTF-8. */

@@ -43,14 +43,9 @@ static uint32_t unit_at(const struct plumb_tok_step *step, size_t i)
     return u;
 }
 
-int plumb_tok_load_charsmap(struct plumb_tok_step *step, const cJSON *obj, const char *where)
+static int check_charsmap(struct plumb_tok_step *step, const char *where)
 {
-    const cJSON *map = plumb_json_get(obj, "precompiled_charsmap");
-    const char *text;
     uint32_t bytes = 0;
-    if (!map || cJSON_IsNull(map)) return PLUMB_OK;
-    PLUMB_TRY(plumb_json_string(obj, "precompiled_charsmap", where, &text));
-    PLUMB_TRY(from_base64(step, text, where));
     if (step->text_bytes >= 4) memcpy(&bytes, step->text, 4);
     if (step->text_bytes &&
         (step->text_bytes < 4 || bytes % 4 || bytes < 4 || bytes > step->text_bytes - 4))
@@ -59,40 +54,71 @@ int plumb_tok_load_charsmap(struct plumb_tok_step *step, const cJSON *obj, const
     return PLUMB_OK;
 }
 
-/* What stands for the shortest beginning of s that the table knows, NULL = nothing. */
+int plumb_tok_load_charsmap(struct plumb_tok_step *step, const cJSON *obj, const char *where)
+{
+    const cJSON *map = plumb_json_get(obj, "precompiled_charsmap");
+    const char *text;
+    if (!map || cJSON_IsNull(map)) return PLUMB_OK;
+    PLUMB_TRY(plumb_json_string(obj, "precompiled_charsmap", where, &text));
+    PLUMB_TRY(from_base64(step, text, where));
+    return check_charsmap(step, where);
+}
+
+int plumb_tok_take_charsmap(struct plumb_tok_step *step, const char *bytes, size_t n,
+                            const char *where)
+{
+    if (!n) return PLUMB_OK;
+    free(step->text);
+    step->text = malloc(n);
+    if (!step->text) return plumb_fail(PLUMB_EMEM, "%s: could not allocate %zu bytes", where, n);
+    memcpy(step->text, bytes, n);
+    step->text_bytes = n;
+    return check_charsmap(step, where);
+}
+
+/* What stands for a beginning of s that the table knows, the shortest or the longest; NULL =
+ * nothing. *length of s become *bytes. */
 static const char *replacement(const struct plumb_tok_step *step, const char *s, size_t n,
-                               size_t *length)
+                               bool longest, size_t *length, size_t *bytes)
 {
     const size_t units = (size_t)step->start;
-    const char *const all = step->text + 4 + 4 * units;
-    const size_t bytes = step->text_bytes - 4 - 4 * units;
+    const char *found = NULL;
     if (!units) return NULL;
+    const char *const all = step->text + 4 + 4 * units;
+    const size_t room = step->text_bytes - 4 - 4 * units;
     uint32_t u = unit_at(step, 0);
     size_t node = (u >> 10) << ((u & 0x200) >> 6);
-    for (size_t i = 0; i < n && s[i]; i++) {
+    for (size_t i = 0; i < n && s[i] && (longest || !found); i++) {
         node ^= (unsigned char)s[i];
-        if (node >= units) return NULL;
+        if (node >= units) break;
         u = unit_at(step, node);
-        if ((u & 0x800000FFu) != (unsigned char)s[i]) return NULL;
+        if ((u & 0x800000FFu) != (unsigned char)s[i]) break;
         node ^= (u >> 10) << ((u & 0x200) >> 6);
-        if (node >= units) return NULL;
+        if (node >= units) break;
         if (!(u >> 8 & 1)) continue;
         const size_t at = unit_at(step, node) & 0x7FFFFFFF;
-        if (at >= bytes) return NULL;
-        const char *end = memchr(all + at, 0, bytes - at);
-        *length = end ? (size_t)(end - all) - at : bytes - at;
-        return all + at;
+        if (at >= room) break;
+        const char *end = memchr(all + at, 0, room - at);
+        *bytes = end ? (size_t)(end - all) - at : room - at;
+        *length = i + 1;
+        found = all + at;
     }
-    return NULL;
+    return found;
+}
+
+const char *plumb_tok_charsmap_longest(const struct plumb_tok_step *step, const char *s, size_t n,
+                                       size_t *length, size_t *bytes)
+{
+    return replacement(step, s, n, true, length, bytes);
 }
 
 static int put(const struct plumb_tok_step *step, const char *s, size_t n,
                struct plumb_tok_bytes *out, bool *known)
 {
-    size_t length = 0;
-    const char *r = replacement(step, s, n, &length);
+    size_t length, bytes;
+    const char *r = replacement(step, s, n, false, &length, &bytes);
     *known = r != NULL;
-    return r ? plumb_tok_bytes_put(out, r, length) : PLUMB_OK;
+    return r ? plumb_tok_bytes_put(out, r, bytes) : PLUMB_OK;
 }
 
 /* Each grapheme of at most five bytes as a whole, else its characters. */

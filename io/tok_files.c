@@ -132,9 +132,11 @@ static int read_folder(struct plumb_tok *t, const char *dir, const struct plumb_
     PLUMB_TRY(find_file(path, dir, "vocab.json\0encoder.json\0", &found));
     if (found) PLUMB_TRY(find_file(merges, dir, "merges.txt\0vocab.bpe\0", &found));
     if (found) return read_two_files(t, path, merges, c, names);
+    PLUMB_TRY(find_file(path, dir, "tokenizer.model\0spiece.model\0", &found));
+    if (found) return plumb_tok_read_spm(t, path, names);
     return plumb_fail(PLUMB_EIO,
                       "\"%s\" holds no tokenizer: neither tokenizer.json nor vocab.json with "
-                      "merges.txt",
+                      "merges.txt nor tokenizer.model",
                       dir);
 }
 

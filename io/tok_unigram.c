@@ -77,8 +77,9 @@ static int find_paths(struct plumb_tok_work *w, const char *s, size_t n)
         bool single = false;
         for (size_t k = length; at + k <= n && k <= u->longest;) {
             const int32_t id = plumb_tok_pieces_find(&t->pieces, s + at, k);
-            if (id >= 0) offer(&w->best[at + k], here + u->score[id], at, id);
-            single = single || (id >= 0 && k == length);
+            const bool known = id >= 0 && u->score[id] > -INFINITY;
+            if (known) offer(&w->best[at + k], here + u->score[id], at, id);
+            single = single || (known && k == length);
             if (at + k == n) break;
             k += plumb_utf8_next(s + at + k, n - at - k, &cp);
         }

@@ -163,6 +163,7 @@ static void tok_free(struct plumb_tok *t)
     free(t->bpe.continuing_prefix);
     free(t->bpe.end_suffix);
     free(t->unigram.score);
+    free(t->unigram.type);
     plumb_idbuf_release(&t->before);
     plumb_idbuf_release(&t->after);
     plumb_tok_bytes_release(&t->merged);
