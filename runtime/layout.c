@@ -1,4 +1,4 @@
-/* The table of layouts: gen/layouts.h names the fields, the compiler knows where they are. */
+/* The tables of layouts and constants: generated headers have the names, the compiler the rest. */
 #include <plumb/layout.h>
 
 #include "gen/layout_headers.h"
@@ -33,6 +33,17 @@
 static const struct plumb_layout layouts[] = {
 #include "gen/layouts.h"
 };
+
+static const struct plumb_constant constants[] = {
+#define CONSTANT(name) { #name, name },
+#include "gen/constants.h"
+};
+
+const struct plumb_constant *plumb_constants(int64_t *count)
+{
+    *count = sizeof constants / sizeof *constants;
+    return constants;
+}
 
 const struct plumb_layout *plumb_layouts(int64_t *count)
 {

@@ -33,6 +33,19 @@ static const struct plumb_layout_field *find(const char *type, const char *name)
     return NULL;
 }
 
+Test(layout, constants_are_those_of_the_headers)
+{
+    int64_t count;
+    int found = 0;
+    const struct plumb_constant *c = plumb_constants(&count);
+    for (int64_t i = 0; i < count; i++) {
+        if (!strcmp(c[i].name, "PLUMB_BF16")) found += c[i].value == PLUMB_BF16;
+        if (!strcmp(c[i].name, "PLUMB_F_DIVERGENCES")) found += c[i].value == PLUMB_F_DIVERGENCES;
+        if (i) cr_expect_lt(strcmp(c[i - 1].name, c[i].name), 0, "%s", c[i].name);
+    }
+    cr_expect_eq(found, 2);
+}
+
 Test(layout, kinds_are_those_of_the_headers)
 {
     static const struct {

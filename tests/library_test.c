@@ -273,7 +273,7 @@ Test(library, parts_move_all_but_values_of_tokens)
     point_all("plumb_unpaired", &w->single, w->logp);
     cr_assert_eq(plumb_unpaired_part(&w->single, w->offset, 4, 2, &u), PLUMB_OK);
     unmoved("plumb_unpaired", &w->single, &u, names, sizeof names);
-    cr_expect_str_eq(names, "logp ref_logp kl dlogp "); /* one kl for all */
+    cr_expect_str_eq(names, "logp ref_logp kl dlogp shift "); /* one kl for all */
     free(w);
 }
 

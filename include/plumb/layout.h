@@ -1,5 +1,5 @@
-/* What the structs of the contracts look like in memory, for programs that cannot include the
- * headers: bindings of other languages build their own from this table, so they cannot differ. */
+/* What the structs and enums of the contracts are in memory, for programs that cannot include the
+ * headers: bindings of other languages build their own from these tables, so they cannot differ. */
 #pragma once
 #include <plumb/base.h>
 PLUMB_BEGIN_C
@@ -21,5 +21,14 @@ struct plumb_layout {
 
 /* Every struct of the installed headers, sorted by name. */
 const struct plumb_layout *plumb_layouts(int64_t *count);
+
+struct plumb_constant {
+    const char *name; /* "PLUMB_BF16" */
+    int64_t value;
+};
+
+/* Every enumerator of the installed headers but those of formulas, which have functions to find
+ * them by name; sorted by name. */
+const struct plumb_constant *plumb_constants(int64_t *count);
 
 PLUMB_END_C

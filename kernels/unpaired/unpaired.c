@@ -127,7 +127,8 @@ int plumb_unpaired_part(const struct plumb_unpaired *a, const int32_t *offset, i
     out->offset = a->offset ? a->offset + p.first : NULL;
     out->label = a->label ? a->label + p.first : NULL;
     struct plumb_tensor *const of_each[] = { &out->ref_sum, &out->losses, &out->logps,
-                                             &out->rewards };
+                                             &out->rewards, &out->target, &out->value,
+                                             &out->weight,  &out->dvalue };
     for (size_t i = 0; i < sizeof of_each / sizeof *of_each; i++)
         *of_each[i] = plumb_part_at(*of_each[i], p.first);
     return PLUMB_OK;
