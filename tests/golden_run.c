@@ -136,6 +136,16 @@ static void wrong(struct golden_run *r, const char *what, int64_t i, const char 
                r->t == PLUMB_F64 ? "f64" : "f32", what, (long long)i, text);
 }
 
+const double *golden_option_list(struct golden_run *r, const char *name, int count)
+{
+    const cJSON *list = option(r, name);
+    double *out = golden_alloc(r, (size_t)count * sizeof *out);
+    if (cJSON_GetArraySize(list) != count) wrong(r, name, count, "no list of this many numbers");
+    for (int i = 0; i < count; i++)
+        out[i] = cJSON_GetNumberValue(cJSON_GetArrayItem(list, i));
+    return out;
+}
+
 bool golden_ok(struct golden_run *r, int status)
 {
     if (status) wrong(r, "status", 0, plumb_errmsg());

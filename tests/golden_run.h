@@ -32,6 +32,8 @@ const double *golden_input(struct golden_run *r, const char *name, int64_t *coun
 /* Outer length of a nested list; 0 when absent. */
 int64_t golden_input_rows(struct golden_run *r, const char *name);
 double golden_option(struct golden_run *r, const char *name, double fallback); /* booleans 0, 1 */
+/* A list of `count` numbers; without it the run fails and gives zeros. */
+const double *golden_option_list(struct golden_run *r, const char *name, int count);
 /* NULL when the option is absent or no text. */
 const char *golden_option_text(struct golden_run *r, const char *name);
 

@@ -23,3 +23,7 @@ struct plumb_tensor policy_input(struct golden_run *r, const struct policy_run *
 bool policy_finish(struct golden_run *r, struct policy_run *p);
 /* The same, and reports the loss. */
 void policy_report(struct golden_run *r, struct policy_run *p);
+/* The kind of loss by the case's options under the names of TRL (`loss_type` where the case names
+ * none; false when there is none) or of OpenRLHF; the latter runs and reports as well. */
+bool policy_trl_kind(struct golden_run *r, struct policy_run *p, const char *loss_type);
+void policy_openrlhf(struct golden_run *r, struct policy_run *p);

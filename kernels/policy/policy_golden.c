@@ -150,7 +150,7 @@ void policy_report(struct golden_run *r, struct policy_run *p)
 /* ---- TRL ---- */
 
 /* The case's loss_type and its options, by the table of loss types. */
-static bool trl_kind(struct golden_run *r, struct policy_run *p, const char *loss_type)
+bool policy_trl_kind(struct golden_run *r, struct policy_run *p, const char *loss_type)
 {
     const char *given = golden_option_text(r, "loss_type");
     const char *level = golden_option_text(r, "importance_sampling_level");
@@ -179,7 +179,7 @@ static void trl(struct golden_run *r, const void *how)
     for (int skips = 0; skips < 2; skips++) {
         struct policy_run p;
         policy_begin(r, &p, skips);
-        if (!trl_kind(r, &p, how)) return;
+        if (!policy_trl_kind(r, &p, how)) return;
         /* vespo's rho has the masked tokens' sampler ratios too, which only whole rows have */
         if (skips || p.a.loss != PLUMB_POLICY_VESPO || !p.a.sampler_ratio.data)
             policy_report(r, &p);

@@ -112,25 +112,30 @@ static void report_raw_kl(struct golden_run *r, const struct policy_run *p)
     golden_value(r, "metrics", "ppo_kl", -sum / fmax(p->tokens, 1));
 }
 
-static void openrlhf(struct golden_run *r, const void *how)
+void policy_openrlhf(struct golden_run *r, struct policy_run *p)
 {
-    (void)how;
     const char *type = golden_option_text(r, "policy_loss_type");
     const bool gspo = type && !strcmp(type, "gspo");
     const bool by_token = !gspo && golden_option(r, "token_level_loss", 1);
+    p->a.loss = PLUMB_POLICY_CLIP;
+    p->a.level = gspo ? PLUMB_LEVEL_MEAN : PLUMB_LEVEL_TOKEN;
+    p->a.log_ratio_clamp = gspo ? 0 : 20;
+    p->a.aggregation = by_token ? PLUMB_AGGREGATE_TOKENS : PLUMB_AGGREGATE_ROW_MEANS;
+    p->a.divisor = (double)(by_token ? p->counts.tokens : p->counts.rows);
+    p->a.ratio_low = 1 - golden_option(r, "clip_eps_low", 0.2);
+    p->a.ratio_high = 1 + golden_option(r, "clip_eps_high", 0.2);
+    p->a.cap = golden_option(r, "dual_clip", 0);
+    policy_report(r, p);
+    report_raw_kl(r, p);
+}
+
+static void openrlhf(struct golden_run *r, const void *how)
+{
+    (void)how;
     for (int skips = 0; skips < 2; skips++) {
         struct policy_run p;
         policy_begin(r, &p, skips);
-        p.a.loss = PLUMB_POLICY_CLIP;
-        p.a.level = gspo ? PLUMB_LEVEL_MEAN : PLUMB_LEVEL_TOKEN;
-        p.a.log_ratio_clamp = gspo ? 0 : 20;
-        p.a.aggregation = by_token ? PLUMB_AGGREGATE_TOKENS : PLUMB_AGGREGATE_ROW_MEANS;
-        p.a.divisor = (double)(by_token ? p.counts.tokens : p.counts.rows);
-        p.a.ratio_low = 1 - golden_option(r, "clip_eps_low", 0.2);
-        p.a.ratio_high = 1 + golden_option(r, "clip_eps_high", 0.2);
-        p.a.cap = golden_option(r, "dual_clip", 0);
-        policy_report(r, &p);
-        report_raw_kl(r, &p);
+        policy_openrlhf(r, &p);
     }
 }
 
