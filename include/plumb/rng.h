@@ -12,6 +12,7 @@ enum plumb_rng_purpose {
     PLUMB_RNG_SAMPLE = 4,  /* token sampling: sample = sequence, position = token */
     PLUMB_RNG_DATA = 5,    /* generated data sets */
     PLUMB_RNG_TEST = 6,
+    PLUMB_RNG_SUBSET = 7, /* choice of pairs or tokens: sample = step, position = index */
 };
 
 struct plumb_rng_key {
