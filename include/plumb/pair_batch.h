@@ -97,8 +97,8 @@ struct plumb_alpha_dpo {
 int plumb_alpha_dpo(const struct plumb_device *dev, const struct plumb_alpha_dpo *a);
 void plumb_alpha_dpo_ref(const struct plumb_alpha_dpo *a, enum plumb_dtype round);
 
-/* y = x - mean of the other k - 1 values of its prompt; x itself where k is 1. With x the log-ratios
- * of k samples of each prompt, y weighs their log-probs in the reverse KL's gradient.
+/* y = x - mean of the other k - 1 values of its prompt; x itself where k is 1. With x the
+ * log-ratios of k samples of each prompt, y weighs their log-probs in the reverse KL's gradient.
  * Source: HyPO, arXiv:2406.01462. */
 struct plumb_leave_one_out {
     size_t struct_bytes;
