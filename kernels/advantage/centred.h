@@ -1,0 +1,5 @@
+/* reward - mean. */
+#pragma once
+#include "kernels/advantage/member.h"
+
+PLUMB_HD plumb_real plumb_member_centred(const struct plumb_member *p) { return p->centred; }
