@@ -137,6 +137,13 @@ struct plumb_kto_config {
     int64_t precompute_ref_batch_size;
 };
 
+struct plumb_bco_config {
+    struct plumb_train_config train;
+    double beta;
+    bool precompute_ref_log_probs;
+    int64_t precompute_ref_batch_size;
+};
+
 struct plumb_reward_config {
     struct plumb_train_config train;
     double center_rewards_coefficient; /* NaN = none */

@@ -2,6 +2,7 @@
  * must outlive it. */
 #pragma once
 #include <plumb/pairwise.h>
+#include <plumb/unpaired.h>
 
 #include "algos/trainer.h"
 
@@ -36,5 +37,17 @@ int plumb_task_dpo(const struct plumb_dpo_config *c, struct plumb_pairs *pairs,
 struct plumb_task plumb_task_cpo(const struct plumb_cpo_config *c, struct plumb_pairs *pairs);
 struct plumb_task plumb_task_orpo(const struct plumb_orpo_config *c, struct plumb_pairs *pairs);
 struct plumb_task plumb_task_tpo(const struct plumb_tpo_config *c, struct plumb_pairs *pairs);
-struct plumb_task plumb_task_kto(const struct plumb_kto_config *c);
+
+/* What single completions with a label are judged by, beside their own log-ratios. */
+enum plumb_reference_point {
+    PLUMB_POINT_NONE,
+    PLUMB_POINT_KL,   /* the policy's drift on mismatched completions */
+    PLUMB_POINT_DELTA /* the mean of all rewards so far, which the trainer keeps */
+};
+struct plumb_ratings {
+    struct plumb_unpaired loss; /* its options; the trainer sets tensors and counts */
+    enum plumb_reference_point point;
+};
+struct plumb_task plumb_task_kto(const struct plumb_kto_config *c, struct plumb_ratings *o);
+struct plumb_task plumb_task_bco(const struct plumb_bco_config *c, struct plumb_ratings *o);
 struct plumb_task plumb_task_reward(const struct plumb_reward_config *c);

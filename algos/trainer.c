@@ -271,12 +271,12 @@ int plumb_trainer_evaluate(struct plumb_trainer *t, const struct plumb_dataset *
                                               .count = count,
                                               .step = t->state.step,
                                               .divisor = own > 0 ? own : 1,
-                                              .tally = &batch };
+                                              .tally = t->train ? &all : &batch };
         PLUMB_TRY(plumb_pending_micro(t, &m, &done));
         PLUMB_TRY(plumb_pending_finish(t));
         const int n = plumb_tally_means(&batch, means);
         for (int i = 0; i < n; i++)
-            plumb_tally_weigh(&all, means[i].name, means[i].value, t->train ? 1 : own);
+            plumb_tally_weigh(&all, means[i].name, means[i].value, own);
         loss += done->loss * (t->train ? (double)count : own);
         weight += t->train ? (double)count : own;
     }
@@ -354,8 +354,8 @@ static bool eval_due(const struct plumb_trainer *t)
     const struct plumb_train_config *c = t->config;
     const double every = isnan(c->eval_steps) ? c->logging_steps : c->eval_steps;
     const bool last = t->state.step == t->total_steps;
-    return t->eval && (due(t, c->eval_strategy, every) ||
-                       (last && c->eval_strategy != PLUMB_INTERVAL_NO));
+    return t->eval &&
+           (due(t, c->eval_strategy, every) || (last && c->eval_strategy != PLUMB_INTERVAL_NO));
 }
 
 /* What follows a step: log, evaluate, save; sets t->stopped. */
@@ -403,9 +403,13 @@ int plumb_trainer_blobs(struct plumb_trainer *t, struct plumb_blob out[PLUMB_TRA
     out[0] = (struct plumb_blob){ "adam_m", t->optimizer.m.data, d, t->policy.elements, true };
     out[1] = (struct plumb_blob){ "adam_v", t->optimizer.v.data, d, t->policy.elements, true };
     out[2] = (struct plumb_blob){ "state", &t->state, PLUMB_I32, words, false };
-    if (!t->ref_logps) return 3;
-    out[3] = (struct plumb_blob){ "ref_logps", t->ref_logps, PLUMB_F64, 2 * rows, false };
-    return 4;
+    int n = 3;
+    if (t->ref_logps)
+        out[n++] = (struct plumb_blob){ "ref_logps", t->ref_logps, PLUMB_F64, 2 * rows, false };
+    if (t->task->state_count > 0)
+        out[n++] = (struct plumb_blob){ "task_state", t->task_state, PLUMB_F64,
+                                        t->task->state_count, true };
+    return n;
 }
 
 int plumb_trainer_restored(const struct plumb_trainer *t)

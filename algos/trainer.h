@@ -53,6 +53,7 @@ struct plumb_task {
      * task has none. */
     int (*precompute)(const struct plumb_task *t, struct plumb_trainer *tr, struct plumb_example *e,
                       int64_t count);
+    int64_t state_count; /* numbers that it keeps from step to step: plumb_trainer.task_state */
     const void *options; /* the task's config struct */
 };
 
@@ -76,7 +77,7 @@ struct plumb_blob {
     int64_t count;
     bool on_device; /* data lies in the policy's device's memory, else the host's */
 };
-#define PLUMB_TRAINER_BLOBS 4
+#define PLUMB_TRAINER_BLOBS 5
 
 struct plumb_pending; /* algos/pending.h */
 
@@ -108,6 +109,8 @@ struct plumb_trainer {
     int64_t *order; /* (train->count) of epoch order_epoch */
     int64_t order_epoch;
     struct plumb_example *window; /* (batch size) */
+    double *task_state; /* (task->state_count) in the device's memory, zeros at the start; part of
+                         * a checkpoint */
     int64_t precompute; /* > 0: reference log-probs once, this many rows at a time, before the first
                          * step */
     double *ref_logps;  /* (train rows then evaluation rows, 2); NULL = not precomputed */

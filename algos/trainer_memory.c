@@ -60,6 +60,15 @@ static int64_t most_rows(const struct plumb_trainer *t)
     return n < rows ? n : rows;
 }
 
+static int lay_out_state(struct plumb_trainer *t)
+{
+    const size_t bytes = (size_t)t->task->state_count * sizeof *t->task_state;
+    void *p;
+    PLUMB_TRY(plumb_arena_push_device(&t->run, bytes, &p));
+    t->task_state = p;
+    return p && bytes > 0 ? plumb_device_zero(&t->policy.dev, p, bytes) : PLUMB_OK;
+}
+
 /* Everything that lives as long as the run. */
 static int lay_out(struct plumb_trainer *t, const struct plumb_model_config *model,
                    const struct plumb_device *dev, enum plumb_dtype compute, int64_t longest)
@@ -79,6 +88,7 @@ static int lay_out(struct plumb_trainer *t, const struct plumb_model_config *mod
     t->order = p;
     PLUMB_TRY(plumb_arena_push(&t->run, (size_t)most_rows(t) * sizeof *t->window, &p));
     t->window = p;
+    PLUMB_TRY(lay_out_state(t));
     t->ref_logps = NULL;
     if (!t->precompute) return PLUMB_OK;
     const int64_t rows = row_count(t->train) + row_count(t->eval);
@@ -105,8 +115,8 @@ static void tell(const struct plumb_trainer *t, const struct plumb_batch_size *s
         mib(n * (compute + (copies ? master : 0))), mib(t->ref.weights.data ? n * compute : 0),
         mib(m->grad.data ? n * master : 0), mib(t->optimizer.m.data ? 2 * n * master : 0),
         mib(t->step.device.capacity ? t->step.device.capacity : t->step.capacity),
-        (long long)size->tokens, (long long)size->targets,
-        plumb_dtype_name(t->policy.prec.compute), where);
+        (long long)size->tokens, (long long)size->targets, plumb_dtype_name(t->policy.prec.compute),
+        where);
 }
 
 int plumb_trainer_lay_out(struct plumb_trainer *t, const struct plumb_model_config *model,

@@ -327,31 +327,6 @@ static const struct published {
       } },
 };
 
-/* Metrics of a run, an array with an object a line. */
-static cJSON *read_metrics(const char *out)
-{
-    char name[64];
-    snprintf(name, sizeof name, "%s/metrics.jsonl", out);
-    char *text = plain_metrics(&t, name);
-    cJSON *lines = cJSON_CreateArray();
-    for (const char *at = text; *at; at = strchr(at, '\n') + 1)
-        cJSON_AddItemToArray(lines, cJSON_Parse(at));
-    free(text);
-    return lines;
-}
-
-/* The value on the line of `step` that has the metric; NaN without. */
-static double value(const cJSON *lines, int step, const char *metric)
-{
-    const cJSON *line;
-    cJSON_ArrayForEach(line, lines)
-    {
-        const cJSON *m = cJSON_GetObjectItemCaseSensitive(line, metric);
-        if (m && (int)cJSON_GetObjectItem(line, "step")->valuedouble == step) return m->valuedouble;
-    }
-    return (double)NAN;
-}
-
 static struct arguments arguments_of(const struct published *r, const char *out)
 {
     struct arguments a = tiny_arguments(&t, r->command, "rows.jsonl", out);
@@ -371,9 +346,9 @@ Test(pairs_run, losses_norms_and_metrics_are_trl_s)
         struct arguments a = arguments_of(&runs[i], "out");
         ADD(&a, "--device", "ref");
         run_to_end(&p, &a);
-        cJSON *lines = read_metrics("out");
+        cJSON *lines = metrics_of(&t, "out");
         for (const struct value *v = runs[i].values; v->step; v++, compared++) {
-            const double got = value(lines, v->step, v->metric);
+            const double got = metric_at(lines, v->step, v->metric);
             cr_expect(fabs(got - v->value) <= 1e-5 * fabs(v->value),
                       "run %zu (%s), step %d: %s is %.9g, TRL's %.9g", i, runs[i].command, v->step,
                       v->metric, got, v->value);
@@ -392,10 +367,12 @@ Test(pairs_run, sharing_prompts_changes_no_loss)
         ADD(&b, "--device", "ref", "--share_prompts", "false");
         run_to_end(&p, &a);
         run_to_end(&p, &b);
-        cJSON *x = read_metrics("a"), *y = read_metrics("b");
+        cJSON *x = metrics_of(&t, "a"), *y = metrics_of(&t, "b");
         for (int step = 1; step <= 4; step++)
-            cr_expect_float_eq(value(x, step, "loss"), value(y, step, "loss"), 1e-11, "run %zu", i);
-        cr_expect_float_eq(value(x, 4, "grad_norm"), value(y, 4, "grad_norm"), 1e-11, "run %zu", i);
+            cr_expect_float_eq(metric_at(x, step, "loss"), metric_at(y, step, "loss"), 1e-11,
+                               "run %zu", i);
+        cr_expect_float_eq(metric_at(x, 4, "grad_norm"), metric_at(y, 4, "grad_norm"), 1e-11,
+                           "run %zu", i);
         cJSON_Delete(x);
         cJSON_Delete(y);
     }
@@ -409,11 +386,11 @@ Test(pairs_run, training_prefers_the_chosen_side)
         ADD(&a, "--bf16", "false", "--max_steps", "60", "--eval_steps", "60", "--learning_rate",
             "0.02", "--lr_scheduler_type", "constant");
         run_to_end(&p, &a);
-        cJSON *lines = read_metrics("out");
-        cr_expect_eq(value(lines, 60, "eval_rewards/accuracies"), 1, "run %zu", i);
-        cr_expect(value(lines, 60, "eval_loss") < 0.5 * value(lines, 1, "loss"),
-                  "run %zu: the loss goes from %g to %g", i, value(lines, 1, "loss"),
-                  value(lines, 60, "eval_loss"));
+        cJSON *lines = metrics_of(&t, "out");
+        cr_expect_eq(metric_at(lines, 60, "eval_rewards/accuracies"), 1, "run %zu", i);
+        cr_expect(metric_at(lines, 60, "eval_loss") < 0.5 * metric_at(lines, 1, "loss"),
+                  "run %zu: the loss goes from %g to %g", i, metric_at(lines, 1, "loss"),
+                  metric_at(lines, 60, "eval_loss"));
         cJSON_Delete(lines);
     }
 }

@@ -155,6 +155,17 @@ Test(resume, kto_with_precomputed_reference)
     expect_same_bits(&c, KILLS);
 }
 
+/* The mean of all rewards so far is part of the state. */
+Test(resume, bco_with_accumulation_and_evaluation)
+{
+    const struct course c = { "bco",
+                              "rated.jsonl",
+                              { SMALL, "--bf16", "false", "--gradient_accumulation_steps", "2",
+                                "--test_split_size", "0.4", "--eval_strategy", "steps",
+                                "--max_steps", "13" } };
+    expect_same_bits(&c, KILLS);
+}
+
 Test(resume, reward_with_a_drawn_head)
 {
     const struct course c = { "reward",

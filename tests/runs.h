@@ -1,6 +1,7 @@
 /* Runs of the binary that are compared, stopped and gone on with. */
 #pragma once
 #include <dirent.h>
+#include <math.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -144,4 +145,29 @@ static inline bool is_writing(const struct tiny *t, const char *out)
         found = strlen(e->d_name) > 4 && !strcmp(e->d_name + strlen(e->d_name) - 4, ".tmp");
     if (d) closedir(d);
     return found;
+}
+
+/* Metrics of a run, an array with an object a line. */
+static inline cJSON *metrics_of(const struct tiny *t, const char *out)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s/metrics.jsonl", out);
+    char *text = plain_metrics(t, name);
+    cJSON *lines = cJSON_CreateArray();
+    for (const char *at = text; *at; at = strchr(at, '\n') + 1)
+        cJSON_AddItemToArray(lines, cJSON_Parse(at));
+    free(text);
+    return lines;
+}
+
+/* The value on the line of `step` that has the metric; NaN without. */
+static inline double metric_at(const cJSON *lines, int step, const char *metric)
+{
+    const cJSON *line;
+    cJSON_ArrayForEach(line, lines)
+    {
+        const cJSON *m = cJSON_GetObjectItemCaseSensitive(line, metric);
+        if (m && (int)cJSON_GetObjectItem(line, "step")->valuedouble == step) return m->valuedouble;
+    }
+    return (double)NAN;
 }

@@ -257,7 +257,8 @@ static int run_algorithm(struct plumb_trajectory *g)
             .desirable_weight = plumb_trajectory_option(g, "desirable_weight", 1),
             .undesirable_weight = plumb_trajectory_option(g, "undesirable_weight", 1)
         };
-        const struct plumb_task task = plumb_task_kto(&c);
+        struct plumb_ratings o;
+        const struct plumb_task task = plumb_task_kto(&c, &o);
         return train(g, &task);
     }
     if (algorithm && !strcmp(algorithm, "reward")) {

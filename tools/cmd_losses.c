@@ -38,6 +38,7 @@ static const struct offer {
     { "orpo", "pairwise", "orpo", &plumb_orpo_options },
     { "tpo", "pairwise", NULL, &plumb_tpo_options },
     { "kto", "unpaired", NULL, &plumb_kto_options },
+    { "bco", "unpaired", "bco", &plumb_bco_options },
     { "reward", "reward", "bradley_terry", &plumb_reward_options },
 };
 enum { OFFERS = sizeof offers / sizeof *offers };

@@ -1,4 +1,4 @@
-/* `plumb sft`, `dpo`, `cpo`, `orpo`, `tpo`, `kto` and `reward`: options, task, session. */
+/* `plumb sft`, `dpo`, `cpo`, `orpo`, `tpo`, `kto`, `bco` and `reward`: options, task, session. */
 #include <plumb/pairwise.h>
 
 #include "algos/tasks.h"
@@ -141,8 +141,9 @@ static int run_kto(int argc, char **argv)
 {
     struct plumb_options o;
     struct plumb_kto_config c;
+    struct plumb_ratings ratings;
     PLUMB_TRY(plumb_options_parse(&o, &plumb_kto_options, &c, argc, argv));
-    const struct plumb_task task = plumb_task_kto(&c);
+    const struct plumb_task task = plumb_task_kto(&c, &ratings);
     const struct plumb_session_wish wish = {
         .command = "kto",
         .task = &task,
@@ -153,6 +154,28 @@ static int run_kto(int argc, char **argv)
                                       c.precompute_ref_batch_size),
     };
     int rc = plumb_kto_config_finish(&c);
+    if (!rc) rc = train(&wish, NULL);
+    plumb_options_release(&o);
+    return rc;
+}
+
+static int run_bco(int argc, char **argv)
+{
+    struct plumb_options o;
+    struct plumb_bco_config c;
+    struct plumb_ratings ratings;
+    PLUMB_TRY(plumb_options_parse(&o, &plumb_bco_options, &c, argc, argv));
+    const struct plumb_task task = plumb_task_bco(&c, &ratings);
+    const struct plumb_session_wish wish = {
+        .command = "bco",
+        .task = &task,
+        .config = &c.train,
+        .options = &o,
+        .use = PLUMB_USE_UNPAIRED,
+        .precompute = precompute_rows(&c.train, c.precompute_ref_log_probs,
+                                      c.precompute_ref_batch_size),
+    };
+    int rc = plumb_train_config_finish(&c.train);
     if (!rc) rc = train(&wish, NULL);
     plumb_options_release(&o);
     return rc;
@@ -183,7 +206,7 @@ static int run_sft(int argc, char **argv) { return plumb_run_sft(argc, argv, NUL
 static int run_dpo(int argc, char **argv) { return plumb_run_dpo(argc, argv, NULL); }
 
 extern const struct plumb_cmd plumb_cmd_sft, plumb_cmd_dpo, plumb_cmd_cpo, plumb_cmd_orpo,
-    plumb_cmd_tpo, plumb_cmd_kto, plumb_cmd_reward;
+    plumb_cmd_tpo, plumb_cmd_kto, plumb_cmd_bco, plumb_cmd_reward;
 const struct plumb_cmd plumb_cmd_sft = { "sft", "[options]", "fine-tune on texts or completions",
                                          run_sft, &plumb_sft_options };
 const struct plumb_cmd plumb_cmd_dpo = { "dpo", "[options]", "train on pairs of preferences",
@@ -199,5 +222,8 @@ const struct plumb_cmd plumb_cmd_tpo = { "tpo", "[options]",
                                          &plumb_tpo_options };
 const struct plumb_cmd plumb_cmd_kto = { "kto", "[options]", "train on single rated completions",
                                          run_kto, &plumb_kto_options };
+const struct plumb_cmd plumb_cmd_bco = { "bco", "[options]",
+                                         "train on rated completions, judged by their mean",
+                                         run_bco, &plumb_bco_options };
 const struct plumb_cmd plumb_cmd_reward = { "reward", "[options]", "train a reward model on pairs",
                                             run_reward, &plumb_reward_options };

@@ -3,6 +3,7 @@
 #include "tools/train_options.h"
 
 #include <math.h>
+#include <plumb/unpaired.h>
 #include <string.h>
 
 #include "io/json.h"
@@ -175,6 +176,7 @@ int plumb_tpo_config_finish(struct plumb_tpo_config *c)
 int plumb_kto_config_finish(struct plumb_kto_config *c)
 {
     PLUMB_TRY(plumb_train_config_finish(&c->train));
+    if (c->loss_type != PLUMB_UNPAIRED_KTO) return PLUMB_OK; /* no other needs a neighbour */
     if (c->train.per_device_train_batch_size < 2)
         return plumb_fail(PLUMB_EUSAGE,
                           "per_device_train_batch_size 1: kto wants 2 or more, each row is held "

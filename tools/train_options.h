@@ -18,7 +18,8 @@ extern const struct plumb_option plumb_model_rows[], plumb_data_rows[], plumb_op
 /* clang-format on */
 
 extern const struct plumb_option_set plumb_sft_options, plumb_dpo_options, plumb_cpo_options,
-    plumb_orpo_options, plumb_tpo_options, plumb_kto_options, plumb_reward_options;
+    plumb_orpo_options, plumb_tpo_options, plumb_kto_options, plumb_bco_options,
+    plumb_reward_options;
 
 /* What the model's options alone may contradict each other in. Fails with PLUMB_EUSAGE. */
 int plumb_train_config_check_device(const struct plumb_train_config *c);
