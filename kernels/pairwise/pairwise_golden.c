@@ -220,22 +220,6 @@ static int64_t terms_of(struct golden_run *r, const struct how *h,
     return count;
 }
 
-/* WPO's weight: how likely both sides are, beside what the policy would sample. */
-static void fill_weights(struct golden_run *r, struct golden_pairs *p)
-{
-    const double *sq = golden_pairs_sums(r, "policy_chosen_log_sum_sq_probs",
-                                         "policy_rejected_log_sum_sq_probs");
-    const double *sum = golden_pairs_sums(r, "policy_chosen_logps", "policy_rejected_logps");
-    double *weight = golden_alloc(r, (size_t)p->B * sizeof *weight);
-    if (!sq) return;
-    for (int64_t i = 0; i < p->B; i++) {
-        const int32_t *o = p->offset + 2 * i;
-        weight[i] = exp((sum[2 * i] - sq[2 * i]) / (o[1] - o[0]) +
-                        (sum[2 * i + 1] - sq[2 * i + 1]) / (o[2] - o[1]));
-    }
-    p->a.weight = golden_in(r, weight, p->B);
-}
-
 /* The terms by themselves: rows of the first, metrics of both. */
 static bool report_terms(struct golden_run *r, const struct how *h, struct golden_pairs *p,
                          const struct plumb_pairwise_term *terms)
@@ -268,7 +252,6 @@ static void formula(struct golden_run *r, const void *how)
     struct plumb_pairwise_term terms[8];
     struct golden_pairs p = golden_pairs_of(r);
     if (h->beta) p.a.beta = golden_option(r, h->beta, 0);
-    fill_weights(r, &p);
     const int64_t count = terms_of(r, h, terms);
     if (!report_terms(r, h, &p, terms) || !golden_pairs_run(r, &p, terms, count)) return;
     report_rows(r, h, &p);
@@ -335,7 +318,6 @@ const struct golden_member golden_pairwise[] = {
     FORMULA("r_dpo", "r_dpo"),
     FORMULA("dpo_margin", "sigmoid_margin"),
     FORMULA("dpo_weighted", NULL),
-    FORMULA("wpo", NULL),
     FORMULA("dno_soft", "soft_label", .beta = "eta"),
     FORMULA("f_dpo_forward_kl", "sigmoid"),
     FORMULA("f_dpo_js_divergence", "sigmoid"),

@@ -29,6 +29,9 @@ static inline const struct traffic_limit *traffic_limit_of(const char *name)
         { "attn_fwd", INFINITY, 90, 1.0, "each block reads the tiles of its path" },
         { "attn_dq", INFINITY, 90, 1.0, "each block reads the tiles of its path" },
         { "attn_dkv", INFINITY, 90, 1.0, "each block reads the tiles of its path" },
+        { "token_weight", 1.05, 96, 1.0, "4 bytes a token beside the ends of sequences" },
+        { "token_weight_fill", 1.05, 96, 1.0, "4 bytes a token beside the ends of sequences" },
+        { "token_weight_draw", 1.05, 96, 1.0, "4 bytes a token beside the ends of sequences" },
     };
     for (size_t i = 0; i < sizeof exceptions / sizeof *exceptions; i++)
         if (!strcmp(exceptions[i].name, name)) return &exceptions[i];
