@@ -34,6 +34,7 @@ struct plumb_train_config {
     /* model */
     const char *model_name_or_path;     /* Hugging Face folder or GGUF file */
     const char *tokenizer_name_or_path; /* NULL = the model's */
+    const char *chat_template_path;     /* a template's file; NULL = the tokenizer's */
     enum plumb_precision dtype;         /* of weights and residual stream */
     enum plumb_tristate bf16;           /* mixed precision; unset = where the processor has it */
     const char *device; /* as plumb_device_open has it, or "auto" */

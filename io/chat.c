@@ -102,19 +102,27 @@ static int prepare(struct plumb_jinja_run *r, struct plumb_jinja_value data, boo
     return plumb_jinja_write_json(r, o, &how, data, 0);
 }
 
+int plumb_chat_render_value(const struct plumb_jinja *t, struct plumb_jinja_pool *pool,
+                            struct plumb_jinja_value data, bool continue_final_message, int64_t now,
+                            struct plumb_jinja_text *out)
+{
+    struct plumb_jinja_out o = { .pool = pool };
+    struct plumb_jinja_run r = { .pool = pool, .name = "a conversation", .steps = INT32_MAX };
+    const struct plumb_jinja_string *content = NULL;
+    *out = (struct plumb_jinja_text){ 0 };
+    PLUMB_TRY(prepare(&r, data, continue_final_message, &content, &o));
+    PLUMB_TRY(plumb_jinja_render(t, o.at, o.n, now, out));
+    return content ? cut(out, content) : PLUMB_OK;
+}
+
 int plumb_chat_render(const struct plumb_jinja *t, const char *json, size_t n,
                       bool continue_final_message, int64_t now, struct plumb_jinja_text *out)
 {
     struct plumb_jinja_pool pool = { .limit = (size_t)256 << 20 };
-    struct plumb_jinja_out o = { .pool = &pool };
-    struct plumb_jinja_run r = { .pool = &pool, .name = "a conversation", .steps = INT32_MAX };
-    const struct plumb_jinja_string *content = NULL;
     struct plumb_jinja_value data;
     *out = (struct plumb_jinja_text){ 0 };
     int rc = plumb_jinja_read_json(&pool, json, n, &data);
-    if (!rc) rc = prepare(&r, data, continue_final_message, &content, &o);
-    if (!rc) rc = plumb_jinja_render(t, o.at, o.n, now, out);
-    if (!rc && content) rc = cut(out, content);
+    if (!rc) rc = plumb_chat_render_value(t, &pool, data, continue_final_message, now, out);
     plumb_jinja_pool_release(&pool);
     return rc;
 }

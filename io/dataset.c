@@ -60,7 +60,10 @@ static int add_examples(struct plumb_dataset_self *d, const struct plumb_row row
 static int take_json(struct plumb_dataset_self *d, int file, const struct plumb_jsonl_row *text,
                      const cJSON *json)
 {
-    struct plumb_row_source s = { .path = d->paths[file], .line = text->line };
+    struct plumb_row_source s = { .path = d->paths[file],
+                                  .line = text->line,
+                                  .text = text->text,
+                                  .n = text->n };
     struct plumb_row row[2] = { { .file_row = text->index, .line = text->line, .file = file } };
     bool kept[2];
     if (!cJSON_IsObject(json))
@@ -269,6 +272,7 @@ int plumb_dataset_open(const struct plumb_dataset_options *o, struct plumb_datas
                                    .content_hash = hash_set(d) };
     log_report(d);
     d->o.text = NULL;
+    d->o.chat = NULL;
     d->o.paths = NULL;
     d->o.text_field = NULL;
     return PLUMB_OK;

@@ -5,6 +5,8 @@
 #include <plumb/dataset.h>
 #include <plumb/text.h>
 
+struct plumb_chat;
+
 /* Who asks: it decides between types that the columns leave open. */
 enum plumb_dataset_use {
     PLUMB_USE_ANY,        /* the columns alone */
@@ -21,6 +23,7 @@ struct plumb_dataset_options {
     int path_count;
     enum plumb_dataset_use use;
     const struct plumb_text *text; /* during open only; NULL: tokenised columns */
+    struct plumb_chat *chat;       /* during open only: of `text`, for conversations; NULL = none */
     int64_t vocab_size; /* of the model: ids must be below; 0 = the tokenizer's, none without one */
     const char *text_field; /* TRL's dataset_text_field; NULL = "text" */
     int64_t max_length; /* tokens of prompt + completion; 0 = no limit; prompt-only is never cut */
@@ -42,12 +45,17 @@ struct plumb_dataset_report {
 };
 
 /* Fails with PLUMB_EFORMAT "<file>:<line>: column "<name>": ..." on a bad row, with PLUMB_EINVAL
- * when the columns fit no type of `use`, the set is empty or text has no tokenizer, with
- * PLUMB_ENOTSUP on conversations. Warns (log) of skipped, dropped and cut rows. Tokens: BOS by
- * the tokenizer's post-processor before the prompt; EOS behind text, completion, chosen, rejected
- * and reference unless it stands there; tokenised columns as they are. Prompt and
- * prompt+completion are tokenised apart and the completion starts where they diverge (TRL
- * 1.16). */
+ * when the columns fit no type of `use`, the set is empty, text has no tokenizer or conversations
+ * have no chat template. Warns (log) of skipped, dropped and cut rows. Tokens: BOS by the
+ * tokenizer's post-processor before the prompt; EOS behind text, completion, chosen, rejected and
+ * reference unless it stands there; tokenised columns as they are. Prompt and prompt+completion are
+ * tokenised apart and the completion starts where they diverge (TRL 1.16).
+ *
+ * Where the first row's texts are conversations (lists of messages with a role), all are: rendered
+ * whole by the chat template and tokenised once, with the tokens that the template writes and no
+ * others. The prompt is rendered with the generation prompt, or, in prompt-only rows, so that it
+ * goes on where a last message of the assistant ends. Pairs without a prompt have the messages that
+ * they share as theirs. A row's `tools` and `chat_template_kwargs` reach the template. */
 int plumb_dataset_open(const struct plumb_dataset_options *o, struct plumb_dataset *out);
 const struct plumb_dataset_report *plumb_dataset_report(const struct plumb_dataset *set);
 /* "<file>:<line>" of an example; cut to n bytes. */

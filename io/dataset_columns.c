@@ -5,16 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/chat.h"
 #include "io/dataset_rows.h"
 #include "io/json.h"
 
-enum kind { KIND_TEXT, KIND_IDS, KIND_NUMBER, KIND_LABEL };
+enum kind { KIND_TEXT, KIND_TALK, KIND_IDS, KIND_NUMBER, KIND_LABEL };
 
 static const struct {
     const char *name, *alias;
     enum kind kind;
 } columns[PLUMB_COLUMNS] = {
     [PLUMB_COL_TEXT] = { "text", NULL, KIND_TEXT },
+    [PLUMB_COL_MESSAGES] = { "messages", NULL, KIND_TALK },
     [PLUMB_COL_PROMPT] = { "prompt", NULL, KIND_TEXT },
     [PLUMB_COL_COMPLETION] = { "completion", NULL, KIND_TEXT },
     [PLUMB_COL_CHOSEN] = { "chosen", NULL, KIND_TEXT },
@@ -57,14 +59,17 @@ static const struct plumb_layout layouts[] = {
     { PLUMB_DATA_UNPAIRED, false, C(PROMPT) | C(COMPLETION) | C(LABEL), C(KL_IDS) | C(REF),
       U(ANY) | U(UNPAIRED) },
     { PLUMB_DATA_PROMPT_COMPLETION, false, C(PROMPT) | C(COMPLETION), 0, U(ANY) | U(SFT) },
+    { PLUMB_DATA_LANGUAGE_MODELING, false, C(MESSAGES), 0, U(ANY) | U(SFT) },
     { PLUMB_DATA_LANGUAGE_MODELING, false, C(TEXT), 0, U(ANY) | U(SFT) },
     { PLUMB_DATA_PROMPT_ONLY, false, C(PROMPT), 0, U(ANY) | U(PROMPTS) },
 };
 
 static const char *const wants[] = {
-    [PLUMB_USE_ANY] = "text, prompt, prompt and completion (and label), chosen and rejected, or "
-                      "these as ids",
-    [PLUMB_USE_SFT] = "text, or prompt and completion, or input_ids, or completion_ids",
+    [PLUMB_USE_ANY] =
+        "text, messages, prompt, prompt and completion (and label), chosen and rejected, or "
+        "these as ids",
+    [PLUMB_USE_SFT] =
+        "text, or messages, or prompt and completion, or input_ids, or completion_ids",
     [PLUMB_USE_PREFERENCE] = "chosen and rejected (with prompt or without), or chosen_ids and "
                              "rejected_ids",
     [PLUMB_USE_REWARD] = "chosen and rejected (with prompt or without), or chosen_ids and "
@@ -128,16 +133,13 @@ static void show_value(const cJSON *v, char out[64])
 
 static bool is_conversation(const cJSON *v)
 {
-    return cJSON_IsArray(v) && (cJSON_GetObjectItemCaseSensitive(v->child, "role") ||
-                                cJSON_GetObjectItemCaseSensitive(v->child, "from"));
+    return cJSON_IsArray(v) && cJSON_GetObjectItemCaseSensitive(v->child, "role");
 }
 
-static int conversation_fault(const struct plumb_row_source *s, const char *name)
+/* Columns that a chat template reads beside the conversation. */
+static bool is_for_template(const char *name)
 {
-    return plumb_fail(PLUMB_ENOTSUP,
-                      "%s:%" PRId64 ": column \"%s\" is a conversation (a list of messages), which "
-                      "is not supported yet: render it to text with the model's chat template",
-                      s->path, s->line, name);
+    return !strcmp(name, "tools") || !strcmp(name, "chat_template_kwargs");
 }
 
 /* Names of the row's columns, those of `mask` (or those outside the layout), as "a, b"; NULL when
@@ -149,7 +151,9 @@ static char *list_names(const struct plumb_dataset_self *d, const cJSON *row, un
     size_t n = 0;
     for (const cJSON *v = row->child; v; v = v->next) {
         const int c = find_column(d, v->string);
-        if ((c < PLUMB_COLUMNS && (mask >> c & 1)) != inside) continue;
+        const bool used = (c < PLUMB_COLUMNS && (mask >> c & 1)) ||
+                          (d->talks && !cJSON_IsNull(v) && is_for_template(v->string));
+        if (used != inside) continue;
         if (n + strlen(v->string) + 8 > sizeof text) {
             snprintf(text + n, sizeof text - n, "%s...", n ? ", " : "");
             break;
@@ -162,8 +166,6 @@ static char *list_names(const struct plumb_dataset_self *d, const cJSON *row, un
 static int no_layout(const struct plumb_dataset_self *d, const struct plumb_row_source *s,
                      const cJSON *row)
 {
-    for (const cJSON *v = row->child; v; v = v->next)
-        if (is_conversation(v)) return conversation_fault(s, v->string);
     char *names = list_names(d, row, 0, false);
     const int rc = plumb_fail(PLUMB_EINVAL, "%s:%" PRId64 ": columns \"%s\" do not fit: wanted %s",
                               s->path, s->line, names ? names : "?", wants[d->o.use]);
@@ -181,6 +183,22 @@ static enum plumb_dataset_type type_of(const struct plumb_dataset_self *d)
     return t;
 }
 
+/* Conversations need a template that can be read. */
+static int check_template(const struct plumb_dataset_self *d, const struct plumb_row_source *s)
+{
+    const struct plumb_jinja *unused;
+    if (!d->o.chat)
+        return plumb_fail(PLUMB_EINVAL,
+                          "%s:%" PRId64 ": columns \"%s\" are conversations and there is no chat "
+                          "template",
+                          s->path, s->line, d->used_names);
+    const int rc = plumb_chat_template(d->o.chat, false, &unused);
+    if (rc)
+        plumb_fail_while(rc, "reading the conversations of %s:%" PRId64 " (columns \"%s\")",
+                         s->path, s->line, d->used_names);
+    return rc;
+}
+
 /* What the columns as a whole ask for and may not get. */
 static int check_choice(const struct plumb_dataset_self *d, const struct plumb_row_source *s)
 {
@@ -190,6 +208,7 @@ static int check_choice(const struct plumb_dataset_self *d, const struct plumb_r
                           "%s:%" PRId64 ": columns \"%s\" are text and there is no tokenizer; "
                           "tokenised columns (\"..._ids\") need none",
                           s->path, s->line, d->used_names);
+    if (d->talks) PLUMB_TRY(check_template(d, s));
     if (refs && refs != (C(REF_CHOSEN) | C(REF_REJECTED)))
         return plumb_fail(PLUMB_EINVAL,
                           "%s:%" PRId64 ": column \"%s\" stands alone: ref_chosen_logps and "
@@ -202,6 +221,18 @@ static int check_choice(const struct plumb_dataset_self *d, const struct plumb_r
                           "keep_start",
                           plumb_dataset_type_name(d->type));
     return PLUMB_OK;
+}
+
+/* Whether a text of the first row is a conversation. */
+static bool row_talks(const struct plumb_dataset_self *d, const cJSON *row)
+{
+    for (const cJSON *v = row->child; v; v = v->next) {
+        const int c = find_column(d, v->string);
+        if (c < PLUMB_COLUMNS && (d->used >> c & 1) &&
+            (columns[c].kind == KIND_TALK || (columns[c].kind == KIND_TEXT && is_conversation(v))))
+            return true;
+    }
+    return false;
 }
 
 int plumb_columns_choose(struct plumb_dataset_self *d, const struct plumb_row_source *s,
@@ -220,6 +251,7 @@ int plumb_columns_choose(struct plumb_dataset_self *d, const struct plumb_row_so
     d->layout = layout;
     d->used = layout->need | (layout->may & present);
     if (d->o.train_on_prompt || (d->used & C(LABELS))) d->used &= ~C(COMPLETION_MASK);
+    d->talks = row_talks(d, row);
     d->type = type_of(d);
     d->used_names = list_names(d, row, d->used, true);
     d->ignored_names = list_names(d, row, d->used, false);
@@ -228,31 +260,49 @@ int plumb_columns_choose(struct plumb_dataset_self *d, const struct plumb_row_so
     return check_choice(d, s);
 }
 
+/* What a column of messages has wrong, NULL for nothing. */
+static const char *talk_fault(const cJSON *v)
+{
+    if (!cJSON_IsArray(v)) return "wants a conversation (a list of messages)";
+    if (!v->child) return "wants at least one message";
+    for (const cJSON *m = v->child; m; m = m->next) {
+        if (!cJSON_IsObject(m)) return "wants messages that are objects";
+        if (cJSON_IsString(cJSON_GetObjectItemCaseSensitive(m, "role"))) continue;
+        return cJSON_GetObjectItemCaseSensitive(m, "from")
+                   ? "wants messages of role and content (these are ShareGPT's from and value)"
+                   : "wants messages with a role";
+    }
+    return NULL;
+}
+
 static int check_kind(const struct plumb_dataset_self *d, const struct plumb_row_source *s, int c)
 {
     const cJSON *v = s->column[c];
     const char *wanted = NULL;
     char got[64];
     switch (columns[c].kind) {
+    case KIND_TALK:
     case KIND_TEXT:
-        if (is_conversation(v)) return conversation_fault(s, column_name(d, c));
-        if (!cJSON_IsString(v)) wanted = "text";
+        if (d->talks)
+            wanted = talk_fault(v);
+        else if (!cJSON_IsString(v))
+            wanted = "wants text";
         break;
     case KIND_IDS:
-        if (!cJSON_IsArray(v)) wanted = "an array of numbers";
+        if (!cJSON_IsArray(v)) wanted = "wants an array of numbers";
         break;
     case KIND_NUMBER:
-        if (!cJSON_IsNumber(v)) wanted = "a number";
+        if (!cJSON_IsNumber(v)) wanted = "wants a number";
         break;
     case KIND_LABEL:
         if (!cJSON_IsBool(v) &&
             !(cJSON_IsNumber(v) && (v->valuedouble == 0 || v->valuedouble == 1)))
-            wanted = "true or false";
+            wanted = "wants true or false";
         break;
     }
     if (!wanted) return PLUMB_OK;
     show_value(v, got);
-    return plumb_column_fault(d, s, c, "wants %s, got %s", wanted, got);
+    return plumb_column_fault(d, s, c, "%s, got %s", wanted, got);
 }
 
 int plumb_columns_collect(const struct plumb_dataset_self *d, const cJSON *row,

@@ -6,6 +6,7 @@
 
 enum plumb_column {
     PLUMB_COL_TEXT,
+    PLUMB_COL_MESSAGES,
     PLUMB_COL_PROMPT,
     PLUMB_COL_COMPLETION,
     PLUMB_COL_CHOSEN,
@@ -58,11 +59,12 @@ struct plumb_rows {
 
 /* Behind struct plumb_dataset. */
 struct plumb_dataset_self {
-    struct plumb_dataset_options o; /* `text`, `paths` and `text_field` only while opening */
+    struct plumb_dataset_options o; /* its pointers only while opening */
     char **paths;
     int path_count;
     int64_t id_limit;                  /* ids are below */
     const struct plumb_layout *layout; /* NULL before the first row */
+    bool talks;                        /* its columns of text are conversations */
     enum plumb_dataset_type type;      /* of the examples: not the layout's when pairs are taken
                                         * apart or a mask makes a prompt */
     unsigned used;                     /* columns of the first row that count */
@@ -80,6 +82,8 @@ struct plumb_dataset_self {
 struct plumb_row_source {
     const char *path;
     int64_t line;
+    const char *text; /* n bytes of JSON: numbers in messages as they are written */
+    size_t n;
     const cJSON *column[PLUMB_COLUMNS]; /* NULL = not used */
 };
 
@@ -88,7 +92,7 @@ struct plumb_row_source {
 int plumb_columns_choose(struct plumb_dataset_self *d, const struct plumb_row_source *s,
                          const cJSON *row);
 /* Fills s->column with the used columns of a row. Fails with PLUMB_EFORMAT on one that is missing,
- * new or of the wrong kind, and with PLUMB_ENOTSUP on a conversation. */
+ * new or of the wrong kind. */
 int plumb_columns_collect(const struct plumb_dataset_self *d, const cJSON *row,
                           struct plumb_row_source *s);
 /* Fails with PLUMB_EFORMAT: <path>:<line>: column "<name>" and the text. */
@@ -99,3 +103,11 @@ int plumb_column_fault(const struct plumb_dataset_self *d, const struct plumb_ro
  * d->ids may end with ids that belong to nobody, and the report may count the row. */
 int plumb_row_tokenise(struct plumb_dataset_self *d, const struct plumb_row_source *s,
                        struct plumb_row out[2], bool kept[2]);
+/* *out = the ids of a text, with the post-processor's tokens if `special`. */
+int plumb_row_encode(struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                     enum plumb_column c, const char *text, size_t n, bool special,
+                     struct plumb_idbuf *out);
+/* Fills d->scratch from a row of conversations: the prompt's ids in the first, in the others those
+ * of prompt + completion, or chosen, rejected and reference. Each conversation is rendered whole
+ * and tokenised once, without tokens that the template does not bring. */
+int plumb_row_talk(struct plumb_dataset_self *d, const struct plumb_row_source *s);

@@ -111,15 +111,24 @@ static const char *const warning_text[WARNINGS] = {
     [INNER_BOS] = "BOS between prompt and completion",
 };
 
+/* Whether a completion brings EOS: at its end, or in a conversation anywhere, as templates write a
+ * line's end behind it. */
+static bool stops(const struct plumb_ids *c, int32_t eos, bool talks)
+{
+    for (int64_t i = 0; talks && i < c->n; i++)
+        if (c->id[i] == eos) return true;
+    return ends_with(c, eos, 0);
+}
+
 /* Bits of enum warning for one completion. */
-static unsigned warnings_of(const struct plumb_text *text, const struct plumb_example *e, int side,
-                            bool was_cut)
+static unsigned warnings_of(const struct plumb_dataset_self *d, const struct plumb_text *text,
+                            const struct plumb_example *e, int side, bool was_cut)
 {
     const struct plumb_ids *p = &e->prompt, *c = &e->completion[side];
     const int32_t bos = text->bos_id, eos = text->eos_id;
     unsigned w = 0;
     if (!c->n) return 0;
-    if (!was_cut && !ends_with(c, eos, 0)) w |= 1u << NO_EOS;
+    if (!was_cut && !stops(c, eos, d->talks)) w |= 1u << NO_EOS;
     if (ends_with(c, eos, 0) && ends_with(c, eos, 1)) w |= 1u << TWO_EOS;
     if (bos < 0 || bos == eos) return w;
     const int32_t second = p->n > 1 ? p->id[1] : p->n == 0 && c->n > 1 ? c->id[1] : -1;
@@ -158,7 +167,7 @@ static int show_completion(FILE *f, const struct plumb_dataset *set, const struc
     fputc('\n', f);
     put_tokens(f, text, c, from, colour);
     PLUMB_TRY(put_text(f, text, c));
-    const unsigned w = text ? warnings_of(text, e, side, row->cut[side] > 0) : 0;
+    const unsigned w = text ? warnings_of(d, text, e, side, row->cut[side] > 0) : 0;
     for (int i = 0; i < WARNINGS; i++)
         if (w >> i & 1) fprintf(f, "  warning: %s\n", warning_text[i]);
     return PLUMB_OK;
@@ -237,7 +246,8 @@ static int count_all(const struct plumb_dataset *set, const struct plumb_text *t
             const int64_t n = length[1 + side][i] = e.completion[side].n;
             t->tokens += n;
             if (n) t->trained += n - first_trained(d, &e, side);
-            const unsigned w = text ? warnings_of(text, &e, side, d->rows.row[i].cut[side] > 0) : 0;
+            const unsigned w = text ? warnings_of(d, text, &e, side, d->rows.row[i].cut[side] > 0)
+                                    : 0;
             for (int k = 0; k < WARNINGS; k++)
                 t->with[k] += w >> k & 1;
         }

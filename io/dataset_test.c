@@ -406,17 +406,17 @@ Test(dataset, columns_that_make_no_type_say_what_is_wanted)
     options.use = PLUMB_USE_PREFERENCE;
     expect_fault(PLUMB_EINVAL, "{\"prompt\": \"a\", \"good\": \"b\"}",
                  ":1: columns \"prompt, good\" do not fit: wanted chosen and rejected");
-    expect_fault(PLUMB_ENOTSUP,
+    expect_fault(PLUMB_EINVAL,
                  "{\"chosen\": [{\"role\": \"user\", \"content\": \"x\"}], \"rejected\": []}",
-                 "column \"chosen\" is a conversation");
+                 "columns \"chosen, rejected\" are conversations and there is no chat template");
     options.skip_bad_rows = true; /* what the columns are cannot be passed over */
     expect_fault(PLUMB_EINVAL,
                  "{\"chosen\": \"a\", \"rejected\": \"b\", \"ref_chosen_logps\": 1}\n"
                  "{\"chosen\": \"a\", \"rejected\": \"b\", \"ref_chosen_logps\": 1}",
                  "column \"ref_chosen_logps\" stands alone");
     options.use = PLUMB_USE_SFT;
-    expect_fault(PLUMB_ENOTSUP, "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}",
-                 "column \"messages\" is a conversation");
+    expect_fault(PLUMB_EINVAL, "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}",
+                 "columns \"messages\" are conversations");
     options.text = NULL;
     expect_fault(PLUMB_EINVAL, "{\"text\": \"a\"}",
                  "columns \"text\" are text and there is no tokenizer");

@@ -53,12 +53,13 @@ static int join(struct plumb_dataset_self *d, struct piece head, struct piece ta
     return PLUMB_OK;
 }
 
-static int encode(struct plumb_dataset_self *d, const struct plumb_row_source *s,
-                  enum plumb_column c, struct piece text, struct plumb_idbuf *out)
+int plumb_row_encode(struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                     enum plumb_column c, const char *text, size_t n, bool special,
+                     struct plumb_idbuf *out)
 {
     const struct plumb_text *t = d->o.text;
     out->n = 0;
-    const int rc = t->encode(t->self, text.text, text.n, true, out);
+    const int rc = t->encode(t->self, text, n, special, out);
     if (rc == PLUMB_EMEM) return rc;
     if (rc) return plumb_column_fault(d, s, c, "cannot be tokenised: %s", plumb_errmsg());
     for (int64_t i = 0; i < out->n; i++)
@@ -75,7 +76,7 @@ static int encode_prompt(struct plumb_dataset_self *d, const struct plumb_row_so
                          struct piece text, struct plumb_idbuf *out)
 {
     const struct plumb_text *t = d->o.text;
-    PLUMB_TRY(encode(d, s, PLUMB_COL_PROMPT, text, out));
+    PLUMB_TRY(plumb_row_encode(d, s, PLUMB_COL_PROMPT, text.text, text.n, true, out));
     if (t->add_eos && out->n > 0 && out->id[out->n - 1] == t->eos_id) out->n--;
     return PLUMB_OK;
 }
@@ -89,7 +90,7 @@ static int encode_whole(struct plumb_dataset_self *d, const struct plumb_row_sou
     struct piece whole;
     if (!completion.n) return plumb_column_fault(d, s, c, "is empty");
     PLUMB_TRY(join(d, prompt, completion, &whole));
-    PLUMB_TRY(encode(d, s, c, whole, out));
+    PLUMB_TRY(plumb_row_encode(d, s, c, whole.text, whole.n, true, out));
     if (eos < 0 || (out->n > 0 && out->id[out->n - 1] == eos)) return PLUMB_OK;
     return plumb_idbuf_push(out, eos);
 }
@@ -262,7 +263,9 @@ static int language_modeling(struct plumb_dataset_self *d, const struct plumb_ro
 {
     struct plumb_idbuf *whole = &d->scratch[1];
     int64_t masked = 0;
-    if (!d->layout->tokenised) {
+    if (d->talks) {
+        PLUMB_TRY(plumb_row_talk(d, s));
+    } else if (!d->layout->tokenised) {
         PLUMB_TRY(encode_whole(d, s, PLUMB_COL_TEXT, nothing, text_of(s, PLUMB_COL_TEXT), whole));
     } else {
         PLUMB_TRY(read_ids(d, s, PLUMB_COL_INPUT_IDS, false, whole));
@@ -280,7 +283,10 @@ static int prompt_completion(struct plumb_dataset_self *d, const struct plumb_ro
                              struct parts *p)
 {
     struct plumb_idbuf *prompt = &d->scratch[0], *whole = &d->scratch[1];
-    if (!d->layout->tokenised) {
+    if (d->talks) {
+        PLUMB_TRY(plumb_row_talk(d, s));
+        *p = split_whole(prompt, whole, 1);
+    } else if (!d->layout->tokenised) {
         const struct piece head = text_of(s, PLUMB_COL_PROMPT);
         PLUMB_TRY(encode_prompt(d, s, head, prompt));
         PLUMB_TRY(encode_whole(d, s, PLUMB_COL_COMPLETION, head, text_of(s, PLUMB_COL_COMPLETION),
@@ -303,7 +309,9 @@ static int prompt_only(struct plumb_dataset_self *d, const struct plumb_row_sour
                        struct parts *p)
 {
     struct plumb_idbuf *prompt = &d->scratch[0];
-    if (d->layout->tokenised)
+    if (d->talks)
+        PLUMB_TRY(plumb_row_talk(d, s));
+    else if (d->layout->tokenised)
         PLUMB_TRY(read_ids(d, s, PLUMB_COL_PROMPT_IDS, false, prompt));
     else
         PLUMB_TRY(encode_prompt(d, s, text_of(s, PLUMB_COL_PROMPT), prompt));
@@ -375,7 +383,9 @@ static int pair(struct plumb_dataset_self *d, const struct plumb_row_source *s,
                 struct plumb_row out[2], bool kept[2])
 {
     struct plumb_idbuf *prompt = &d->scratch[0], *whole = &d->scratch[1];
-    PLUMB_TRY(d->layout->tokenised ? read_pair_ids(d, s) : read_pair_text(d, s));
+    PLUMB_TRY(d->talks               ? plumb_row_talk(d, s)
+              : d->layout->tokenised ? read_pair_ids(d, s)
+                                     : read_pair_text(d, s));
     if (d->type == PLUMB_DATA_PREFERENCE) {
         if (d->o.use == PLUMB_USE_REWARD) prompt->n = 0;
         struct parts p = split_whole(prompt, whole, d->o.use == PLUMB_USE_TRIPLES ? 3 : 2);

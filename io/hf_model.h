@@ -16,6 +16,7 @@ struct plumb_hf_model {
     bool score_missing; /* the config wants a score head that the folder lacks */
     char *dir;          /* where tokenizer files come from (a GGUF file too), NULL without */
     const char *tokenizer_dir; /* the caller's, NULL = dir: they come from here */
+    const char *chat_template; /* the caller's, NULL = theirs: a file that replaces it */
 };
 
 /* Opens a folder, or a GGUF file (its name ends in .gguf), and matches its tensors with the config:

@@ -110,6 +110,15 @@ static int copy_extras(const struct plumb_hf_model *m, const char *dir)
     return PLUMB_OK;
 }
 
+/* A chat template of the caller's is that of the model written, as the files say. */
+static int copy_chat_template(const struct plumb_hf_model *m, const char *dir)
+{
+    char to[4096];
+    if (!m->chat_template) return PLUMB_OK;
+    PLUMB_TRY(plumb_path_join(to, sizeof to, dir, "chat_template.jinja"));
+    return plumb_file_same(m->chat_template, to) ? PLUMB_OK : plumb_file_copy(m->chat_template, to);
+}
+
 int plumb_hf_model_write(const struct plumb_hf_model *m, const char *dir, enum plumb_dtype dtype,
                          const void *flat, enum plumb_dtype stored)
 {
@@ -117,5 +126,6 @@ int plumb_hf_model_write(const struct plumb_hf_model *m, const char *dir, enum p
     PLUMB_TRY(plumb_dir_make(dir));
     PLUMB_TRY(write_weights(&v, dir, stored));
     PLUMB_TRY(copy_extras(m, dir));
+    PLUMB_TRY(copy_chat_template(m, dir));
     return write_config(m, dir, stored); /* last: a folder without it is no model */
 }

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include "io/chat.h"
 #include "io/dataset_show.h"
 #include "io/gguf_model.h"
 #include "io/hf_config.h"
@@ -22,6 +23,8 @@ const struct plumb_option plumb_inspect_dataset_rows[] = {
              uses),
     R_TEXT(C, tokenizer_name_or_path, PLUMB_OPT_NONE, NULL,
            "folder with another tokenizer than the model's"),
+    R_TEXT(C, chat_template_path, PLUMB_OPT_NONE, NULL,
+           "file with the chat template of conversations; None = the tokenizer's"),
     R_INT(C, first_row, 0, 0, 1e12, "0", "rows", "the first example printed token by token"),
     R_INT(C, rows, 0, 0, 1e9, "2", "rows", "examples printed token by token"),
     R_TEXT(C, dataset_text_field, 0, "text", "column of plain text"),
@@ -45,13 +48,15 @@ static int show(const struct plumb_inspect_dataset *c, const struct plumb_datase
 }
 
 static int open_set(const struct plumb_inspect_dataset *c, const struct plumb_dataset_files *files,
-                    const struct plumb_text *text, int64_t vocab, struct plumb_dataset *set)
+                    const struct plumb_text *text, struct plumb_chat *chat, int64_t vocab,
+                    struct plumb_dataset *set)
 {
     const struct plumb_dataset_options o = {
         .paths = (const char *const *)files->path,
         .path_count = files->count,
         .use = c->trainer,
         .text = text,
+        .chat = chat,
         .vocab_size = vocab,
         .text_field = c->dataset_text_field,
         .max_length = c->max_length == PLUMB_NONE_INT ? 0 : c->max_length,
@@ -82,17 +87,21 @@ int plumb_inspect_dataset(const char *model, const struct plumb_inspect_dataset 
     int rc = PLUMB_OK;
     struct plumb_hf_config config = { 0 };
     struct plumb_text text = { 0 };
+    struct plumb_chat chat = { 0 };
     struct plumb_dataset_files files = { 0 };
     struct plumb_dataset set = { 0 };
     const char *tokenizer = c->tokenizer_name_or_path ? c->tokenizer_name_or_path : model;
     if (model) PLUMB_TRYG(read_config(model, &config));
     if (tokenizer) PLUMB_TRYG(open_tokenizer(tokenizer, &text));
+    if (tokenizer) PLUMB_TRYG(plumb_chat_open(&chat, tokenizer, c->chat_template_path, &text));
     PLUMB_TRYG(plumb_dataset_files_find(c->dataset, c->dataset_train_split, false, &files));
-    PLUMB_TRYG(open_set(c, &files, tokenizer ? &text : NULL, config.model.vocab, &set));
+    PLUMB_TRYG(open_set(c, &files, tokenizer ? &text : NULL, tokenizer ? &chat : NULL,
+                        config.model.vocab, &set));
     PLUMB_TRYG(show(c, &set, tokenizer ? &text : NULL));
 out:
     plumb_dataset_release(&set);
     plumb_dataset_files_release(&files);
+    plumb_chat_release(&chat);
     plumb_tokenizer_release(&text);
     plumb_hf_config_release(&config);
     return rc;

@@ -10,6 +10,7 @@ struct plumb_inspect_dataset {
     const char *dataset_train_split;
     enum plumb_dataset_use trainer;
     const char *tokenizer_name_or_path; /* NULL = the model's */
+    const char *chat_template_path;     /* NULL = the tokenizer's */
     int64_t first_row, rows;            /* examples printed token by token */
     const char *dataset_text_field;
     int64_t max_length;

@@ -13,7 +13,6 @@ static const struct plumb_option rows[] = {
 };
 
 static const struct plumb_option fixed[] = {
-    R_ONLY(chat_template_path, "chat templates are not built", "None"),
     R_ONLY(eos_token, "the tokenizer's is used", "None"),
     R_END,
 };

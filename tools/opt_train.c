@@ -19,6 +19,8 @@ const struct plumb_option plumb_model_rows[] = {
     R_TEXT(C, model_name_or_path, PLUMB_OPT_REQUIRED, NULL,
            "folder of a Hugging Face model, or a GGUF file; nothing is downloaded"),
     R_TEXT(C, tokenizer_name_or_path, NONE, NULL, "folder with another tokenizer than the model's"),
+    R_TEXT(C, chat_template_path, NONE, NULL,
+           "file with the chat template of conversations; None = the tokenizer's"),
     R_CHOICE(C, "dtype", dtype, "float32",
              "of weights and residual stream; float64 is for device ref",
              R_LIST(PLUMB_PRECISION_NAMES)),

@@ -46,6 +46,7 @@ int plumb_session_dataset(struct plumb_session *s, const char *name, const char 
         .path_count = files.count,
         .use = s->wish.use,
         .text = s->has_text ? &s->text : NULL,
+        .chat = s->has_text ? &s->chat : NULL,
         .vocab_size = s->hf.config.model.vocab,
         .text_field = s->wish.text_field,
         .max_length = c->max_length == PLUMB_NONE_INT ? 0 : c->max_length,
@@ -126,8 +127,10 @@ int plumb_session_text(struct plumb_session *s)
     const int rc = plumb_tokenizer_open(&s->text, path);
     s->has_text = rc == PLUMB_OK;
     s->hf.tokenizer_dir = c->tokenizer_name_or_path;
+    s->hf.chat_template = c->chat_template_path;
     /* A model without a tokenizer can still train on token ids; text then says what is missing. */
     if (rc && !c->tokenizer_name_or_path && !plumb_file_exists(file)) return PLUMB_OK;
+    if (!rc) return plumb_chat_open(&s->chat, path, c->chat_template_path, &s->text);
     return rc;
 }
 
@@ -222,6 +225,7 @@ void plumb_session_release(struct plumb_session *s)
         plumb_dataset_release(&s->train);
         plumb_dataset_release(&s->eval);
     }
+    plumb_chat_release(&s->chat);
     if (s->has_text) plumb_tokenizer_release(&s->text);
     plumb_hf_model_release(&s->hf);
     plumb_device_close(&s->dev);

@@ -2,6 +2,7 @@
  * checkpoints, metrics, manifest. */
 #pragma once
 #include "algos/trainer.h"
+#include "io/chat.h"
 #include "io/dataset.h"
 #include "io/hf_model.h"
 #include "io/metrics.h"
@@ -37,6 +38,7 @@ struct plumb_session {
     enum plumb_dtype compute;
     struct plumb_hf_model hf;
     struct plumb_text text;
+    struct plumb_chat chat; /* of `text` */
     bool has_text;
     struct plumb_dataset train, eval, whole;
     bool split; /* train and eval are parts of `whole` */
