@@ -4,12 +4,14 @@
 # make demo, bench    a small training run; kernels timed
 # make gpu-check      on a machine with a GPU: op tests, whole runs and timings on it
 # make install        PREFIX=/usr/local, DESTDIR respected
+# make python-test    the PyTorch binding against torch, TRL and Liger, in an environment that is built
+#                     from PyPI (build/python); PYTHON=.../bin/python takes one that has them
 # make format, clean
 # test, demo and bench first install missing Debian packages; PLUMB_NO_INSTALL=1 leaves the system alone.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PREFIX ?= /usr/local
 
-.PHONY: all test demo bench gpu-check install format clean
+.PHONY: all test demo bench gpu-check install python-test format clean
 configure = @cmake --preset $(1) >build-$(1).log 2>&1 || \
     { cat build-$(1).log; rm -f build-$(1).log; exit 1; }; rm -f build-$(1).log
 build = cmake --build --preset release -j $(JOBS) -t
@@ -54,6 +56,21 @@ test:
 
 install: all
 	cmake --install build --prefix $(PREFIX)
+
+PYTHON ?= build/python/bin/python
+
+build/python/bin/python:
+	python3 -m venv build/python
+	build/python/bin/pip install -q -r python/requirements-test.txt
+	build/python/bin/pip install -q --no-deps ./python
+
+python-test: all $(PYTHON)
+	cmake --build build -j $(JOBS) -t plumb_cuda_sim
+	cmake --install build --prefix build/installed >/dev/null
+	cd python/tests && PYTHONPATH=..:$$PYTHONPATH PYTHONDONTWRITEBYTECODE=1 PYTHONWARNINGS=ignore \
+	    PLUMB_BACKENDS=$(CURDIR)/build \
+	    PLUMB_LIBRARY=$(CURDIR)/build/installed/lib/libplumb.so \
+	    $(abspath $(PYTHON)) -m unittest -v
 
 format:
 	find kernels runtime algos io tools tests bench examples -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' | xargs clang-format -i

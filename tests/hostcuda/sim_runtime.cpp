@@ -129,14 +129,16 @@ cudaError_t cudaMemGetInfo(size_t *avail, size_t *total)
 {
     return *avail = *total = (size_t)4 << 30, cudaSuccess;
 }
-/* Pinned memory is as any of the host's here. */
+/* Pinned memory is as any of the host's here. PLUMB_SIM_MANAGED=1: a machine whose GPU reaches all
+ * memory of the host. */
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *a, const void *p)
 {
     *a = {};
     if (dev_owner(p, &a->device))
         a->type = cudaMemoryTypeDevice, a->devicePointer = (void *)p;
     else
-        a->type = cudaMemoryTypeUnregistered, a->hostPointer = (void *)p;
+        a->type = env("PLUMB_SIM_MANAGED", 0) ? cudaMemoryTypeManaged : cudaMemoryTypeUnregistered,
+        a->hostPointer = (void *)p;
     return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, cudaMemcpyKind k, cudaStream_t st)

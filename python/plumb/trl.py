@@ -1,0 +1,77 @@
+"""The head under TRL: `import plumb.trl`, before or after trl is imported, is all that is needed.
+
+TRL 1.16 scores tokens in SFT, DPO, KTO, GRPO, RLOO and others through one autograd function of
+trl/kernels/chunked_logprob.py; its place is taken by ours, for float32 and bfloat16 on CPU and CUDA.
+Elsewhere TRL's own goes on to be used. uninstall() puts it back.
+"""
+
+import torch
+import trl.kernels
+import trl.kernels.chunked_logprob as theirs
+import trl.trainer.utils as utils
+
+from .head import Head, LogprobFunction
+
+_original = theirs.ChunkedLogProbFunction
+_TYPES = (torch.float32, torch.bfloat16)
+# TRL's names of the outputs, and ours of what they are made of
+_NAMES = {
+    "entropy": "entropy", "log_sum_sq_probs": "log_sum_sq", "mean_logits": "mean_logit",
+    "is_top1": "argmax",
+}
+
+
+def _compute_dtype(hidden):
+    kind = hidden.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+
+
+def _takes(hidden, weight, bias):
+    tensors = [t for t in (hidden, weight, bias) if t is not None]
+    return (
+        hidden.device.type in ("cpu", "cuda")
+        and all(t.dtype in _TYPES and t.device == hidden.device for t in tensors)
+        and _compute_dtype(hidden) in _TYPES
+    )
+
+
+class ChunkedLogProbFunction:
+    """apply() with the arguments and the results of TRL's function; chunk_size is ours to choose."""
+
+    @staticmethod
+    def apply(
+        hidden, weight, bias, targets, temperature, chunk_size, final_logit_softcapping=None,
+        logit_scale=1.0, outputs=theirs.OPTIONAL_OUTPUTS,
+    ):
+        if not _takes(hidden, weight, bias):
+            return _original.apply(
+                hidden, weight, bias, targets, temperature, chunk_size, final_logit_softcapping,
+                logit_scale, outputs)
+        head = Head(temperature, final_logit_softcapping, logit_scale, None, _compute_dtype(hidden))
+        target = targets.to(torch.int32).contiguous()
+        row = torch.arange(target.numel(), dtype=torch.int32, device=target.device)
+        made = LogprobFunction.apply(
+            hidden.contiguous(), weight.contiguous(), bias, row, target, head,
+            tuple(_NAMES[name] for name in outputs if name in _NAMES), utils.maybe_gather_lm_head_ctx)
+        logp, _lse, entropy, squares, mean, argmax = made
+        return (
+            logp, entropy, squares, None if mean is None else mean.detach(),
+            None if argmax is None else argmax == target,
+        )
+
+
+def _set(function):
+    theirs.ChunkedLogProbFunction = function
+    trl.kernels.ChunkedLogProbFunction = function
+    utils._ChunkedLogProbFunction = function
+
+
+def install():
+    _set(ChunkedLogProbFunction)
+
+
+def uninstall():
+    _set(_original)
+
+
+install()
