@@ -10,6 +10,8 @@
 #include "io/dataset_show.h"
 #include "io/fake_text.h"
 #include "io/file.h"
+#include "io/tokenizer.h"
+#include "tests/shared.h"
 
 #define USER(text) "{\"role\": \"user\", \"content\": \"" text "\"}"
 #define ANSWER(text) "{\"role\": \"assistant\", \"content\": \"" text "\"}"
@@ -301,4 +303,56 @@ Test(dataset_chat, where_templates_are_found)
     put("chat_template.jinja", "{% if %}");
     cr_assert_eq(reopen(NULL), PLUMB_OK);
     expect_fault(PLUMB_EINVAL, row, "chat_template.jinja:1");
+}
+
+static void expect_ids(const struct plumb_ids *got, const int32_t *want, int64_t n)
+{
+    cr_expect_eq(got->n, n, "%d ids, not %d", (int)got->n, (int)n);
+    for (int64_t i = 0; i < n && i < got->n; i++)
+        cr_expect_eq(got->id[i], want[i], "id %d", (int)i);
+}
+#define EXPECT_IDS(got, ...)                                                                       \
+    expect_ids(&(got), (const int32_t[]){ __VA_ARGS__ },                                           \
+               sizeof((const int32_t[]){ __VA_ARGS__ }) / sizeof(int32_t))
+
+#define QWEN_PROMPT                                                                                \
+    151644, 8948, 198, 3430, 9814, 13, 151645, 198, 151644, 872, 198, 3838, 374, 220, 17, 10, 17,  \
+        30, 151645, 198, 151644, 77091, 198
+#define QWEN_CHOSEN 151667, 271, 151668, 271, 19, 151645, 198
+#define QWEN_REJECTED 151667, 271, 151668, 271, 2132, 374, 4236, 13, 151645, 198
+
+/* The ids that the trainers of TRL 1.16 made of these rows: Qwen3's template writes an empty
+ * thought before the last answer alone, which is no part of its prompt. */
+Test(dataset_chat, ids_are_those_of_trl)
+{
+    char qwen[512];
+    struct plumb_text real;
+    struct plumb_example e;
+    if (!shared_path(qwen, sizeof qwen, "data/tokenizers/qwen3")) return;
+    cr_assert_eq(plumb_tokenizer_open(&real, qwen), PLUMB_OK, "%s", plumb_errmsg());
+    plumb_chat_release(&chat);
+    cr_assert_eq(plumb_chat_open(&chat, qwen, NULL, &real), PLUMB_OK, "%s", plumb_errmsg());
+    static const char pairs[] =
+        "{\"prompt\": [{\"role\": \"system\", \"content\": \"Be brief.\"}, " USER("What is 2+2?") //
+        "], \"chosen\": [" ANSWER("4") "], \"rejected\": [" ANSWER("It is five.") "]}\n";
+    options.text = &real;
+    options.use = PLUMB_USE_PREFERENCE;
+    open_good(pairs);
+    cr_assert_eq(set.get(set.self, 0, &e), PLUMB_OK);
+    EXPECT_IDS(e.prompt, QWEN_PROMPT);
+    EXPECT_IDS(e.completion[0], QWEN_CHOSEN);
+    EXPECT_IDS(e.completion[1], QWEN_REJECTED);
+    options.use = PLUMB_USE_REWARD;
+    open_good(pairs);
+    cr_assert_eq(set.get(set.self, 0, &e), PLUMB_OK);
+    EXPECT_IDS(e.completion[0], QWEN_PROMPT, QWEN_CHOSEN);
+    EXPECT_IDS(e.completion[1], QWEN_PROMPT, QWEN_REJECTED);
+    options.use = PLUMB_USE_SFT;
+    open_good("{\"messages\": [" USER("Hi") ", " ANSWER("Hello!") ", " USER("Bye") ", " ANSWER(
+        "See you.") "]}");
+    cr_assert_eq(set.get(set.self, 0, &e), PLUMB_OK);
+    EXPECT_IDS(e.completion[0], 151644, 872, 198, 13048, 151645, 198, 151644, 77091, 198, 9707, 0,
+               151645, 198, 151644, 872, 198, 1359, 68, 151645, 198, 151644, 77091, 198, 151667,
+               271, 151668, 271, 9830, 498, 13, 151645, 198);
+    plumb_tokenizer_release(&real);
 }
