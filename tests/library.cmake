@@ -9,7 +9,8 @@ add_test(NAME exports COMMAND ${CMAKE_COMMAND}
 set_tests_properties(exports PROPERTIES FIXTURES_REQUIRED installed)
 add_test(NAME examples COMMAND ${CMAKE_COMMAND} -DPREFIX=${installed}
     -DLIBDIR=${CMAKE_INSTALL_LIBDIR} -DSOURCE=${CMAKE_SOURCE_DIR}/examples/c
-    -DWORK=${CMAKE_BINARY_DIR}/examples -DBACKENDS=${CMAKE_BINARY_DIR} -DCC=${CMAKE_C_COMPILER}
+    -DMANUAL=${CMAKE_SOURCE_DIR}/docs/library.md -DWORK=${CMAKE_BINARY_DIR}/examples
+    -DBACKENDS=${CMAKE_BINARY_DIR} -DCC=${CMAKE_C_COMPILER}
     -P ${CMAKE_SOURCE_DIR}/tests/examples.cmake)
 set_tests_properties(examples PROPERTIES FIXTURES_REQUIRED installed TIMEOUT 300
     ENVIRONMENT OMP_WAIT_POLICY=passive)
