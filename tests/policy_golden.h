@@ -27,3 +27,5 @@ void policy_report(struct golden_run *r, struct policy_run *p);
  * none; false when there is none) or of OpenRLHF; the latter runs and reports as well. */
 bool policy_trl_kind(struct golden_run *r, struct policy_run *p, const char *loss_type);
 void policy_openrlhf(struct golden_run *r, struct policy_run *p);
+/* Aggregation and divisor by verl's loss_agg_mode. */
+void policy_verl_aggregation(struct golden_run *r, struct policy_run *p);

@@ -56,7 +56,11 @@ void policy_begin(struct golden_run *r, struct policy_run *p, bool skips)
         .dlogp = golden_out(r, M),
         .estimator = PLUMB_KL_K3,
         .beta = golden_option(r, "beta", 0),
+        .entropy = policy_input(r, p, "entropies"),
+        .entropy_coef = golden_option(r, "entropy_coef", 0),
+        .entropy_divisor = fmax((double)p->counts.tokens, 1),
     };
+    if (p->a.entropy.data) p->a.bonus = golden_out(r, B), p->a.dentropy = golden_out(r, M);
     if (advantages == B)
         p->a.advantage = golden_in(r, advantage, B);
     else
@@ -128,6 +132,22 @@ static void report_gradient(struct golden_run *r, const struct policy_run *p)
     golden_packed_differences(r, &p->rows, "grads", "per_token_logps", dlogp, terms);
 }
 
+/* TRL's bonus: minus coef times the mean entropy of the selected tokens. */
+static void report_entropy(struct golden_run *r, struct policy_run *p)
+{
+    if (!p->a.entropy.data) return;
+    const double *bonus = golden_read(r, &p->a.bonus, p->a.B);
+    double sum = 0, divisor = p->a.entropy_divisor;
+    for (int64_t b = 0; b < p->a.B; b++)
+        sum += bonus[b];
+    if (p->a.entropy_count.data) divisor = *golden_read(r, &p->a.entropy_count, 1);
+    p->loss -= divisor > 0 ? p->a.entropy_coef * sum / divisor : 0;
+    golden_packed_values(r, &p->rows, "grads", "entropies",
+                         golden_read(r, &p->a.dentropy, p->rows.M));
+    golden_value(r, "metrics", "policy_loss", p->policy_loss);
+    golden_value(r, "metrics", "entropy_coef", p->a.entropy_coef);
+}
+
 bool policy_finish(struct golden_run *r, struct policy_run *p)
 {
     if (!golden_ok(r, plumb_policy(r->dev, &p->a))) return false;
@@ -138,6 +158,7 @@ bool policy_finish(struct golden_run *r, struct policy_run *p)
     p->loss = p->policy_loss = p->a.divisor > 0 ? sum / p->a.divisor : 0;
     golden_values(r, NULL, "losses", losses, p->a.B);
     report_gradient(r, p);
+    report_entropy(r, p);
     report_stats(r, p, golden_read(r, &p->a.stats, p->a.B * PLUMB_POLICY_STATS));
     return true;
 }

@@ -10,8 +10,7 @@ struct kind {
     double clamp, row_ratio_max;
 };
 
-/* verl's loss_agg_mode. */
-static void aggregate(struct golden_run *r, struct policy_run *p)
+void policy_verl_aggregation(struct golden_run *r, struct policy_run *p)
 {
     const char *given = golden_option_text(r, "loss_agg_mode");
     const char *mode = given ? given : "seq-mean-token-mean";
@@ -52,7 +51,7 @@ static void verl(struct golden_run *r, const void *how)
         p.a.level = kind->level;
         p.a.log_ratio_clamp = kind->clamp, p.a.row_ratio_max = kind->row_ratio_max;
         set_options(r, &p.a);
-        aggregate(r, &p);
+        policy_verl_aggregation(r, &p);
         policy_report(r, &p);
     }
 }
