@@ -33,6 +33,9 @@ static const struct plumb_tensor *needed(const struct plumb_pairwise *a, enum pl
     case PLUMB_PAIR_SOFT_LABEL:
     case PLUMB_PAIR_SIGMOID_SCALED:
     case PLUMB_PAIR_SIGMOID_TIES:
+    case PLUMB_PAIR_P3O:
+    case PLUMB_PAIR_P3O_V1:
+    case PLUMB_PAIR_P3O_V2:
     case PLUMB_PAIR_XPO: *name = "target"; return &a->target;
     case PLUMB_PAIR_INPO: *name = "anchor_sum"; return &a->anchor_sum;
     case PLUMB_PAIR_TDPO1:

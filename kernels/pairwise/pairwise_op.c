@@ -35,11 +35,12 @@ static const struct plumb_case cases[] = {
     { "4k pairs under a divergence", { 4096, 1, 512, 0, 0, PLUMB_F_JS }, { 0.1 }, .bench = true },
 };
 
-/* Losses whose gradient is not that of their value alone: the other half of it is in the sort, or a
- * KL is held constant. */
+/* Losses whose gradient is not that of their value alone: the other half of it is in the sort, or
+ * ratios are held constant. */
 static bool partial(int64_t bits)
 {
-    return bits >> PLUMB_PAIR_AOT & 1 || bits >> PLUMB_PAIR_AOT_UNPAIRED & 1;
+    return bits >> PLUMB_PAIR_AOT & 1 || bits >> PLUMB_PAIR_AOT_UNPAIRED & 1 ||
+           bits >> PLUMB_PAIR_P3O & 7;
 }
 
 static void pair_inputs(const struct plumb_case *c, struct plumb_case_mem *m,

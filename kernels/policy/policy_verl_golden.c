@@ -2,6 +2,7 @@
 #include "tests/policy_golden.h"
 
 #include <math.h>
+#include <plumb/pairwise.h>
 #include <string.h>
 
 struct kind {
@@ -138,6 +139,49 @@ static void openrlhf(struct golden_run *r, const void *how)
     }
 }
 
+/* Two samples of a prompt, each as a row of one token that has the row's log-prob. */
+static void p3o(struct golden_run *r, const void *how)
+{
+    (void)how;
+    int64_t rows;
+    const char *variant = golden_option_text(r, "variant");
+    const double *logps = golden_input(r, "logps", &rows),
+                 *old = golden_input(r, "old_logps", &rows);
+    int32_t *offset = golden_alloc(r, (size_t)(rows + 1) * sizeof *offset);
+    for (int64_t i = 0; i <= rows; i++)
+        offset[i] = (int32_t)i;
+    const struct plumb_pairwise_term term = { !strcmp(variant, "v1")   ? PLUMB_PAIR_P3O_V1
+                                              : !strcmp(variant, "v2") ? PLUMB_PAIR_P3O_V2
+                                                                       : PLUMB_PAIR_P3O,
+                                              1 };
+    const int64_t B = rows / 2;
+    const struct plumb_pairwise a = {
+        .struct_bytes = sizeof a,
+        .B = B,
+        .offset = golden_copy(r, offset, (size_t)(rows + 1) * sizeof *offset),
+        .logp = golden_in(r, logps, rows),
+        .ref_logp = golden_in(r, old, rows),
+        .target = golden_in(r, golden_input(r, "rewards", &rows), rows),
+        .terms = &term,
+        .term_count = 1,
+        .beta = 1,
+        .gamma = golden_option(r, "epsilon", 0),
+        .divisor = (double)B,
+        .losses = golden_out(r, B),
+        .logps = golden_out(r, rows),
+        .rewards = golden_out(r, rows),
+        .dlogp = golden_out(r, rows),
+    };
+    if (!golden_ok(r, plumb_pairwise(r->dev, &a))) return;
+    const double *losses = golden_read(r, &a.losses, B);
+    double sum = 0;
+    for (int64_t i = 0; i < B; i++)
+        sum += losses[i];
+    golden_values(r, NULL, "losses", losses, B);
+    golden_value(r, NULL, "loss", sum / (double)B);
+    golden_values(r, "grads", "logps", golden_read(r, &a.dlogp, rows), rows);
+}
+
 #define TOKENS(loss, clamp)                                                                        \
     &(const struct kind) { loss, PLUMB_LEVEL_TOKEN, clamp, 0 }
 extern const struct golden_member golden_policy_verl[];
@@ -155,5 +199,6 @@ const struct golden_member golden_policy_verl[] = {
     { "policy/gmpo_log_clip", geo_mean, NULL },
     { "policy/loop", loop, NULL },
     { "policy/ppo_openrlhf", openrlhf, NULL },
+    { "policy/p3o", p3o, NULL },
     { 0 },
 };
