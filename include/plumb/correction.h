@@ -3,7 +3,8 @@
  * or a row) has a statistic of trainer and sampler; units outside [low, high] are clipped or
  * dropped.
  * TRL's vllm_importance_sampling_mode, OpenRLHF's is_correction_*, the off-policy mask of
- * DeepSeek-V3.2 (arXiv:2512.02556) are rows of one table: plumb_correction_preset. */
+ * DeepSeek-V3.2 (arXiv:2512.02556) are rows of one table: plumb_correction_preset. Values of
+ * OpenRLHF's gates and of the mask are in golden/losses/policy. */
 #pragma once
 #include <plumb/base.h>
 PLUMB_BEGIN_C
