@@ -1,10 +1,8 @@
 /* Weights against a sampler that is not quite the policy (another engine, another precision, an
- * older version): per token, constant, for plumb_policy's sampler_ratio or weight. A unit (a token,
- * or a row) has a statistic of trainer and sampler; units outside [low, high] are clipped or
- * dropped.
- * TRL's vllm_importance_sampling_mode, OpenRLHF's is_correction_*, the off-policy mask of
- * DeepSeek-V3.2 (arXiv:2512.02556) are rows of one table: plumb_correction_preset. Values of
- * OpenRLHF's gates and of the mask are in golden/losses/policy. */
+ * older version): per token, constant, for plumb_policy's sampler_ratio or weight. TRL's
+ * vllm_importance_sampling_mode, OpenRLHF's is_correction_*, the off-policy mask of DeepSeek-V3.2
+ * (arXiv:2512.02556) are rows of one table: plumb_correction_preset. Values of OpenRLHF's gates and
+ * of the mask are in golden/losses/policy. */
 #pragma once
 #include <plumb/base.h>
 PLUMB_BEGIN_C
@@ -45,6 +43,9 @@ enum plumb_correction_stat {
     PLUMB_CORRECTION_STATS
 };
 
+/* A unit, a token or a row, has a statistic of trainer and sampler. In the band [low, high] the
+ * weight is 1, or the ratio of trainer to sampler of the unit or of each token; outside it is 0, or
+ * with `clip` the end of the band that the unit's ratio is beyond. */
 struct plumb_correction {
     size_t struct_bytes;
     enum plumb_correction_level level;
