@@ -17,8 +17,9 @@ enum plumb_listwise_loss {
 struct plumb_listwise {
     size_t struct_bytes;
     enum plumb_listwise_loss loss;
-    int64_t L, C;                /* lists; their candidates, list[L] */
-    const int32_t *list;         /* (L+1) candidate runs, list[0] = 0 */
+    int64_t L, C;                /* lists; their candidates */
+    const int32_t *list;         /* (L+1) candidate runs, from `first` to first + C */
+    int64_t first;               /* the candidate that stands first in the arrays */
     struct plumb_tensor score;   /* (C) in, f32: scores; absent = from logp */
     const int32_t *offset;       /* (C+1) token runs of the candidates, with logp */
     struct plumb_tensor logp;    /* (offset[C]) in, f32: policy, per token, nats */
@@ -53,9 +54,13 @@ struct plumb_listwise {
  * list. Fails: PLUMB_EINVAL naming the argument. */
 int plumb_listwise(const struct plumb_device *dev, const struct plumb_listwise *a);
 void plumb_listwise_ref(const struct plumb_listwise *a, enum plumb_dtype round);
+/* For an epilogue of plumb_logprob_fused: *out = the lists of `a` whose tokens are [first,
+ * first+count). `list` and `offset` are a->list and a->offset in host memory. The parts share
+ * a->work. Fails: PLUMB_EINVAL when that is no run of whole lists. */
+int plumb_listwise_part(const struct plumb_listwise *a, const int32_t *list, const int32_t *offset,
+                        int64_t first, int64_t count, struct plumb_listwise *out);
 /* Depends on C and the device alone. */
-size_t plumb_listwise_workspace(const struct plumb_device *dev,
-                                      const struct plumb_listwise *a);
+size_t plumb_listwise_workspace(const struct plumb_device *dev, const struct plumb_listwise *a);
 int plumb_listwise_find(const char *name);
 const char *plumb_listwise_name(int id);
 

@@ -8,6 +8,7 @@
 #include "kernels/formula.h"
 #include "kernels/listwise/listwise_room.h"
 #include "kernels/op.h"
+#include "kernels/sequence_part.h"
 
 PLUMB_CPU_DECLARE(plumb_listwise_cpu, plumb_listwise);
 
@@ -110,16 +111,18 @@ static int check(const struct plumb_device *dev, const struct plumb_listwise *a)
         return plumb_fail(PLUMB_EINVAL, "listwise: loss=%d is no loss", (int)a->loss);
     PLUMB_TRY(plumb_check_size("listwise", "L", a->L, 0));
     PLUMB_TRY(plumb_check_size("listwise", "C", a->C, 0));
+    PLUMB_TRY(plumb_check_size("listwise", "first", a->first, 0));
     if (a->L > 0) PLUMB_TRY(plumb_check_array("listwise", dev, "list", a->list));
     if (plumb_device_is_host(dev) && a->L > 0) {
         for (int64_t l = 0; l < a->L; l++)
             if (a->list[l + 1] < a->list[l])
                 return plumb_fail(PLUMB_EINVAL, "listwise: list[%lld]=%d after %d",
                                   (long long)(l + 1), a->list[l + 1], a->list[l]);
-        if (a->list[0] != 0 || a->list[a->L] != a->C)
+        if (a->list[0] != a->first || a->list[a->L] != a->first + a->C)
             return plumb_fail(PLUMB_EINVAL,
-                              "listwise: list runs from %d to %d, must be 0 to C=%lld", a->list[0],
-                              a->list[a->L], (long long)a->C);
+                              "listwise: list runs from %d to %d, must be first=%lld to that and "
+                              "C=%lld",
+                              a->list[0], a->list[a->L], (long long)a->first, (long long)a->C);
     }
     PLUMB_TRY(check_inputs(dev, a));
     PLUMB_TRY(check_outputs(dev, a));
@@ -132,5 +135,49 @@ int plumb_listwise(const struct plumb_device *dev, const struct plumb_listwise *
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_listwise_cpu, a);
     if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "listwise", a, sizeof *a);
     plumb_listwise_ref(a, dev->round);
+    return PLUMB_OK;
+}
+
+/* The token that list l begins with. */
+static int64_t begin_of(const int32_t *list, const int32_t *offset, int64_t l)
+{
+    return offset[list[l] - list[0]];
+}
+
+int plumb_listwise_part(const struct plumb_listwise *a, const int32_t *list, const int32_t *offset,
+                        int64_t first, int64_t count, struct plumb_listwise *out)
+{
+    if (!a || !out || !list || !offset)
+        return plumb_fail(PLUMB_EINVAL, "listwise: %s is NULL",
+                          !a      ? "a"
+                          : !out  ? "out"
+                          : !list ? "list"
+                                  : "offset");
+    int64_t low = 0;
+    while (low < a->L && begin_of(list, offset, low) < first)
+        low++;
+    int64_t high = low; /* lists without a token belong to both parts that they touch */
+    while (high < a->L && begin_of(list, offset, high + 1) <= first + count)
+        high++;
+    if (count < 0 || begin_of(list, offset, low) != first ||
+        begin_of(list, offset, high) != first + count)
+        return plumb_fail(PLUMB_EINVAL, "listwise: tokens [%lld, %lld) are no run of whole lists",
+                          (long long)first, (long long)(first + count));
+    const int64_t c = list[low] - list[0];
+    *out = *a;
+    out->L = high - low;
+    out->C = list[high] - list[low];
+    out->first = list[low];
+    out->list = a->list ? a->list + low : NULL;
+    out->offset = a->offset ? a->offset + c : NULL;
+    out->mask = a->mask ? a->mask + c : NULL;
+    struct plumb_tensor *const of_lists[] = { &out->weight, &out->losses, &out->pairs,
+                                              &out->correct, &out->top };
+    struct plumb_tensor *const of_candidates[] = { &out->score,  &out->ref_sum, &out->label,
+                                                   &out->scores, &out->logps,   &out->dscore };
+    for (size_t i = 0; i < sizeof of_lists / sizeof *of_lists; i++)
+        *of_lists[i] = plumb_part_at(*of_lists[i], low);
+    for (size_t i = 0; i < sizeof of_candidates / sizeof *of_candidates; i++)
+        *of_candidates[i] = plumb_part_at(*of_candidates[i], c);
     return PLUMB_OK;
 }

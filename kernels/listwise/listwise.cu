@@ -84,7 +84,8 @@ __global__ void __launch_bounds__(BLOCK)
 struct listwise_job {
     int loss;
     int64_t L, C;
-    int per; /* lists of a block */
+    int32_t first; /* candidate of the arrays' first element */
+    int per;       /* lists of a block */
     const int32_t *list, *offset, *mask;
     const float *score, *logps, *label, *weight;
     double scale; /* of `score`: 1 where sums have been scaled already */
@@ -310,7 +311,7 @@ PLUMB_DEVICE void run_list(const struct listwise_job *j, struct listwise_shared 
 PLUMB_DEVICE bool bounds_in(const struct listwise_job *j, struct listwise_shared *s, int count)
 {
     const int t = (int)threadIdx.x;
-    if (t <= count) s->at[t] = j->list[(int64_t)blockIdx.x * j->per + t];
+    if (t <= count) s->at[t] = j->list[(int64_t)blockIdx.x * j->per + t] - j->first;
     __syncthreads();
     const bool bad = t <= count &&
                      (s->at[t] < 0 || s->at[t] > j->C || (t > 0 && s->at[t] < s->at[t - 1]));
@@ -377,6 +378,7 @@ static struct listwise_job job_of(const struct plumb_listwise *a)
         .loss = (int)a->loss,
         .L = a->L,
         .C = a->C,
+        .first = (int32_t)a->first,
         .per = lists_of_a_block(a),
         .list = a->list,
         .offset = given ? NULL : a->offset,

@@ -47,13 +47,13 @@ static void gradient(const struct plumb_listwise *a, const struct plumb_list_sha
 static void one_list(const struct plumb_listwise *a, const struct plumb_list_room *r, int64_t at)
 {
     struct plumb_list l = plumb_list_in(a, r, at);
-    const int64_t first = a->list[at];
+    const int64_t first = a->list[at] - a->first;
     const double weight = a->weight.data ? (double)values(&a->weight)[at] : 1;
     const struct plumb_list_rows rows = plumb_list_solve((int)a->loss, &l, r->key + first,
                                                          r->place + first, r->rank + first,
                                                          a->sft_weight, r->share + first);
     double loss = rows.loss;
-    for (int64_t c = first; c < a->list[at + 1]; c++) {
+    for (int64_t c = first; c < first + l.K; c++) {
         const struct plumb_list_share *share = &r->share[c];
         if (share->nll > 0) loss -= share->nll * scale_of(a, c).nll * (double)values(&a->logps)[c];
         if (a->dscore.data) gradient(a, share, c, weight);

@@ -36,7 +36,7 @@ static struct plumb_list_rows solve(const struct plumb_listwise *a, enum plumb_d
                                     const struct plumb_list_room *r, int64_t at)
 {
     struct plumb_list l = plumb_list_in(a, r, at);
-    const int64_t c = a->list[at];
+    const int64_t c = a->list[at] - a->first;
     if (round == PLUMB_F64)
         return plumb_list_solve((int)a->loss, &l, r->key + c, r->place + c, r->rank + c,
                                 a->sft_weight, r->share + c);
@@ -79,7 +79,7 @@ static void one_list(const struct plumb_listwise *a, enum plumb_dtype round,
     const struct plumb_list_rows rows = solve(a, round, r, at);
     const double weight = a->weight.data ? values(&a->weight)[at] : 1;
     double loss = rows.loss;
-    for (int64_t c = a->list[at]; c < a->list[at + 1]; c++) {
+    for (int64_t c = a->list[at] - a->first; c < a->list[at + 1] - a->first; c++) {
         const struct plumb_list_share *share = &r->share[c];
         if (share->nll > 0)
             loss -= share->nll * values(&a->logps)[c] / length_of(a, c, a->sft_length_penalty);

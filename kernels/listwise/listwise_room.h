@@ -28,9 +28,9 @@ static inline struct plumb_list_room plumb_list_room(const struct plumb_listwise
 static inline struct plumb_list plumb_list_in(const struct plumb_listwise *a,
                                               const struct plumb_list_room *r, int64_t at)
 {
-    const int64_t c = a->list[at];
+    const int64_t c = a->list[at] - a->first;
     const struct plumb_list l = {
-        .K = a->list[at + 1] - c,
+        .K = a->list[at + 1] - a->list[at],
         .score = r->score + c,
         .label = r->label + c,
         .mask = r->mask + c,

@@ -308,6 +308,43 @@ Test(listwise, the_order_of_candidates_does_not_matter)
     }
 }
 
+/* List by list, as the head hands them out, gives the bits of all at once. */
+Test(listwise, parts_are_the_whole)
+{
+    enum { K = 3, LISTS = 3, C = K * LISTS };
+    static float logp[2 * C], label[C], out[2][6][2 * C];
+    static double work[256];
+    int32_t list[LISTS + 1], offset[C + 1];
+    for (int i = 0; i < 2 * C; i++)
+        logp[i] = -0.3f * (float)((7 * i) % 5), label[i / 2] = (float)(i % 4);
+    for (int i = 0; i <= C; i++)
+        offset[i] = 2 * i, list[i / K] = i / K * K;
+    struct plumb_listwise whole[2], part;
+    for (int k = 0; k < 2; k++) {
+        whole[k] = with(PLUMB_LIST_LIST_MLE);
+        whole[k].L = LISTS, whole[k].C = C, whole[k].list = list, whole[k].offset = offset;
+        whole[k].logp = (struct plumb_tensor){ logp, PLUMB_F32 };
+        whole[k].label = (struct plumb_tensor){ label, PLUMB_F32 };
+        whole[k].work = (struct plumb_tensor){ work, PLUMB_F32 };
+        whole[k].sft_weight = 0.5;
+        struct plumb_tensor *const all[] = { &whole[k].losses, &whole[k].scores, &whole[k].logps,
+                                             &whole[k].pairs,  &whole[k].dscore, &whole[k].dlogp };
+        for (int i = 0; i < 6; i++)
+            *all[i] = (struct plumb_tensor){ out[k][i], PLUMB_F32 };
+    }
+    cr_assert_leq(plumb_listwise_workspace(&plumb_cpu, &whole[0]), sizeof work);
+    cr_assert_eq(plumb_listwise(&plumb_cpu, &whole[0]), PLUMB_OK, "%s", plumb_errmsg());
+    for (int l = LISTS - 1; l >= 0; l--) {
+        cr_assert_eq(plumb_listwise_part(&whole[1], list, offset, 2 * K * l, 2 * K, &part), 0);
+        cr_assert_eq(plumb_listwise(&plumb_cpu, &part), PLUMB_OK, "%s", plumb_errmsg());
+    }
+    cr_expect(!memcmp(out[0], out[1], sizeof out[0]) && out[0][0][0] != 0 && out[0][5][17] != 0);
+    cr_assert_eq(plumb_listwise_part(&whole[1], list, offset, 0, 2 * C, &part), PLUMB_OK);
+    cr_expect_eq(part.L, LISTS);
+    cr_expect_eq(plumb_listwise_part(&whole[1], list, offset, 2, 2 * K, &part), PLUMB_EINVAL);
+    cr_expect(strstr(plumb_errmsg(), "tokens [2, 8) are no run"), "%s", plumb_errmsg());
+}
+
 /* ---- extremes ---- */
 
 Test(listwise, nothing_to_rank_costs_nothing)
@@ -400,7 +437,7 @@ Test(listwise, names_the_argument_that_is_wrong)
     REFUSED(a.loss = (enum plumb_listwise_loss)99, "loss=99");
     REFUSED(a.list = NULL, "list is missing");
     REFUSED(a.list = back, "list[2]=2 after 3");
-    REFUSED(a.list = far, "0 to C=2");
+    REFUSED(a.list = far, "first=0 to that and C=2");
     REFUSED(a.score.data = NULL, "both missing");
     REFUSED(a.logp = in, "both given");
     REFUSED(a.ref_sum = in, "ref_sum has no use");
