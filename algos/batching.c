@@ -6,12 +6,14 @@
 
 static int sides(const struct plumb_batching *o, const struct plumb_example *e)
 {
+    if (e->candidates > 0) return (int)e->candidates;
     return o->side == PLUMB_SIDE_KL || e->completion[1].n == 0 ? 1 : 2;
 }
 
 static struct plumb_ids completion(const struct plumb_batching *o, const struct plumb_example *e,
                                    int side)
 {
+    if (e->candidates > 0) return e->candidate[side];
     return o->side == PLUMB_SIDE_KL ? e->kl_completion : e->completion[side];
 }
 

@@ -145,6 +145,19 @@ struct plumb_bco_config {
     int64_t precompute_ref_batch_size;
 };
 
+enum plumb_average { PLUMB_AVERAGE_LISTS, PLUMB_AVERAGE_PAIRS };
+#define PLUMB_AVERAGE_NAMES "lists", "pairs"
+
+struct plumb_listwise_config {
+    struct plumb_train_config train;
+    int loss_type; /* enum plumb_listwise_loss */
+    enum plumb_average average;
+    enum plumb_tristate reference_free; /* unset: for pro and rrhf, as for the next four, NaN */
+    double beta, length_penalty, sft_weight, sft_length_penalty;
+    double label_temperature, margin, lambda;
+    int64_t top_k;
+};
+
 struct plumb_reward_config {
     struct plumb_train_config train;
     double center_rewards_coefficient; /* NaN = none */

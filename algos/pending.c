@@ -90,10 +90,13 @@ static int64_t tokens_of(const struct plumb_batching *o, const struct plumb_micr
 {
     const int sides = o->third == PLUMB_THIRD_COMPLETION ? 3 : 2;
     int64_t n = 0;
-    for (int64_t i = 0; i < m->count; i++)
-        for (int s = 0; s < sides; s++)
+    for (int64_t i = 0; i < m->count; i++) {
+        for (int64_t k = 0; k < m->e[i].candidates; k++)
+            n += m->e[i].prompt.n + m->e[i].candidate[k].n;
+        for (int s = 0; s < (m->e[i].candidates > 0 ? 0 : sides); s++)
             if (s == 0 || m->e[i].completion[s].n > 0)
                 n += m->e[i].prompt.n + m->e[i].completion[s].n;
+    }
     return n;
 }
 

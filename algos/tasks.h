@@ -1,6 +1,7 @@
 /* The offline trainers as tasks of the shared loop. The config, and what else a task is made of,
  * must outlive it. */
 #pragma once
+#include <plumb/listwise.h>
 #include <plumb/pairwise.h>
 #include <plumb/unpaired.h>
 
@@ -50,4 +51,12 @@ struct plumb_ratings {
 };
 struct plumb_task plumb_task_kto(const struct plumb_kto_config *c, struct plumb_ratings *o);
 struct plumb_task plumb_task_bco(const struct plumb_bco_config *c, struct plumb_ratings *o);
+
+struct plumb_ranking {
+    struct plumb_listwise loss; /* its options; the trainer sets tensors and counts */
+    bool reference_free;
+    bool over_pairs; /* the mean is over the pairs of unequal scores, not over lists */
+};
+struct plumb_task plumb_task_listwise(const struct plumb_listwise_config *c,
+                                      struct plumb_ranking *o);
 struct plumb_task plumb_task_reward(const struct plumb_reward_config *c);

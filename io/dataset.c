@@ -22,6 +22,7 @@ const char *plumb_dataset_type_name(enum plumb_dataset_type t)
     case PLUMB_DATA_PROMPT_COMPLETION: return "prompt-completion";
     case PLUMB_DATA_PREFERENCE: return "preference";
     case PLUMB_DATA_UNPAIRED: return "unpaired preference";
+    case PLUMB_DATA_RANKED: return "ranked";
     }
     return "unknown";
 }
@@ -82,11 +83,12 @@ static int take_row(struct plumb_dataset_self *d, int file, const struct plumb_j
     if (rc && text->column > 1)
         rc = plumb_fail_while(rc, "reading the row at byte %" PRId64, text->byte);
     const struct plumb_dataset_report before = d->report;
-    const int64_t ids = d->ids.n;
+    const int64_t ids = d->ids.n, candidates = d->lists.n;
     if (!rc) rc = take_json(d, file, text, json);
     if (rc) {
         d->report = before;
         d->ids.n = ids;
+        d->lists.n = candidates;
     }
     cJSON_Delete(json);
     return rc;
@@ -168,6 +170,22 @@ static int get(void *self, int64_t index, struct plumb_example *out)
         .ref_logps = { r->ref[0], r->ref[1] },
         .kl_completion = ids_of(d, r->kl),
     };
+    if (r->candidates == 0) return PLUMB_OK;
+    out->candidate = d->lists.ids + r->first_candidate;
+    out->score = d->lists.score + r->first_candidate;
+    out->candidates = r->candidates;
+    return PLUMB_OK;
+}
+
+/* The candidates' ids, which stay where they are from now on. */
+static int finish_lists(struct plumb_dataset_self *d)
+{
+    struct plumb_lists *l = &d->lists;
+    if (l->n == 0) return PLUMB_OK;
+    l->ids = calloc((size_t)l->n, sizeof *l->ids);
+    if (!l->ids) return plumb_fail(PLUMB_EMEM, "could not allocate %" PRId64 " candidates", l->n);
+    for (int64_t i = 0; i < l->n; i++)
+        l->ids[i] = ids_of(d, l->span[i]);
     return PLUMB_OK;
 }
 
@@ -185,6 +203,8 @@ static uint64_t hash_set(struct plumb_dataset_self *d)
         h = hash_ids(hash_ids(h, &e.prompt), &e.kl_completion);
         h = hash_ids(hash_ids(h, &e.completion[0]), &e.completion[1]);
         if (d->o.use == PLUMB_USE_TRIPLES) h = hash_ids(h, &e.completion[2]);
+        for (int64_t k = 0; k < e.candidates; k++)
+            h = hash_bytes(hash_ids(h, &e.candidate[k]), &e.score[k], sizeof e.score[k]);
     }
     return h;
 }
@@ -260,7 +280,8 @@ int plumb_dataset_open(const struct plumb_dataset_options *o, struct plumb_datas
     if (!d) return plumb_fail(PLUMB_EMEM, "could not allocate a dataset");
     d->o = *o;
     out->self = d;
-    const int rc = fill(d);
+    int rc = fill(d);
+    if (!rc) rc = finish_lists(d);
     if (rc) {
         plumb_dataset_release(out);
         return rc;
@@ -306,6 +327,9 @@ void plumb_dataset_release(struct plumb_dataset *set)
     free(d->used_names);
     free(d->ignored_names);
     free(d->joined);
+    free(d->lists.span);
+    free(d->lists.score);
+    free(d->lists.ids);
     free(d->rows.row);
     free(d->pending.row);
     free(d);

@@ -15,7 +15,8 @@ enum plumb_dataset_use {
     PLUMB_USE_REWARD,   /* pairs of whole sequences: prompt empty, too long ones dropped, not cut */
     PLUMB_USE_UNPAIRED, /* KTO; pairs are taken apart, 1000 rows at a time: chosen, then rejected */
     PLUMB_USE_PROMPTS,
-    PLUMB_USE_TRIPLES /* pairs with a third, gold answer in column `reference` (TPO) */
+    PLUMB_USE_TRIPLES, /* pairs with a third, gold answer in column `reference` (TPO) */
+    PLUMB_USE_LISTS    /* several scored completions of a prompt */
 };
 
 struct plumb_dataset_options {

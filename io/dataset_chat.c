@@ -15,6 +15,7 @@ struct talk {
 /* What is rendered: two columns, one behind the other. */
 struct scene {
     enum plumb_column column[2]; /* PLUMB_COLUMNS = none */
+    int64_t candidate;           /* which, of the column `completions` */
     int64_t most;                /* the first messages alone; -1 = all */
     bool add_generation_prompt, continue_final_message;
 };
@@ -29,10 +30,13 @@ static const cJSON *last_of(const cJSON *list)
 
 /* Messages of a column as the template sees them, in `to`: without what is null, as many templates
  * would write None. */
-static int put_messages(struct talk *t, const cJSON *column, int64_t most,
-                        struct plumb_jinja_value to)
+static int put_messages(struct talk *t, const struct plumb_row_source *s, const struct scene *scene,
+                        int side, struct plumb_jinja_value to)
 {
-    const struct plumb_jinja_value *list = plumb_jinja_find_text(t->row.d, column->string);
+    const enum plumb_column c = scene->column[side];
+    const int64_t most = scene->most;
+    const struct plumb_jinja_value *list = plumb_jinja_find_text(t->row.d, s->column[c]->string);
+    if (c == PLUMB_COL_COMPLETIONS) list = &list->l->at[scene->candidate];
     for (int64_t i = 0; i < list->l->n && (most < 0 || i < most); i++) {
         const struct plumb_jinja_dict *from = list->l->at[i].d;
         struct plumb_jinja_value message;
@@ -74,8 +78,7 @@ static int variables(const struct plumb_dataset_self *d, const struct plumb_row_
         PLUMB_TRY(plumb_jinja_put(&t->pool, out->d, own->d->at[i].key, own->d->at[i].value));
     PLUMB_TRY(plumb_jinja_row(&t->pool, PLUMB_JINJA_LIST, 0, &list));
     for (int i = 0; i < 2; i++)
-        if (scene->column[i] < PLUMB_COLUMNS)
-            PLUMB_TRY(put_messages(t, s->column[scene->column[i]], scene->most, list));
+        if (scene->column[i] < PLUMB_COLUMNS) PLUMB_TRY(put_messages(t, s, scene, i, list));
     PLUMB_TRY(plumb_jinja_put_text(&t->pool, out->d, "messages", list));
     return plumb_jinja_put_text(&t->pool, out->d, "add_generation_prompt",
                                 plumb_jinja_bool(scene->add_generation_prompt));
@@ -184,6 +187,28 @@ int plumb_row_talk(struct plumb_dataset_self *d, const struct plumb_row_source *
 {
     struct talk t = { .pool = { .limit = (size_t)256 << 20 } };
     const int rc = play_all(d, s, &t);
+    plumb_jinja_pool_release(&t.pool);
+    return rc;
+}
+
+static int play_candidates(struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                           struct talk *t)
+{
+    struct scene scene = { .column = { PLUMB_COL_PROMPT, PLUMB_COL_COMPLETIONS }, .most = -1 };
+    PLUMB_TRY(plumb_jinja_read_json(&t->pool, s->text, s->n, &t->row));
+    PLUMB_TRY(explicit_prompt(d, s, t));
+    for (const cJSON *v = s->column[PLUMB_COL_COMPLETIONS]->child; v; v = v->next) {
+        PLUMB_TRY(play(d, s, t, &scene, &d->scratch[1]));
+        PLUMB_TRY(plumb_row_add_candidate(d));
+        scene.candidate++;
+    }
+    return PLUMB_OK;
+}
+
+int plumb_row_talk_candidates(struct plumb_dataset_self *d, const struct plumb_row_source *s)
+{
+    struct talk t = { .pool = { .limit = (size_t)256 << 20 } };
+    const int rc = play_candidates(d, s, &t);
     plumb_jinja_pool_release(&t.pool);
     return rc;
 }

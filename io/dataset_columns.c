@@ -9,7 +9,7 @@
 #include "io/dataset_rows.h"
 #include "io/json.h"
 
-enum kind { KIND_TEXT, KIND_TALK, KIND_IDS, KIND_NUMBER, KIND_LABEL };
+enum kind { KIND_TEXT, KIND_TALK, KIND_IDS, KIND_NUMBER, KIND_LABEL, KIND_LIST };
 
 static const struct {
     const char *name, *alias;
@@ -36,6 +36,9 @@ static const struct {
     [PLUMB_COL_REF_CHOSEN] = { "ref_chosen_logps", NULL, KIND_NUMBER },
     [PLUMB_COL_REF_REJECTED] = { "ref_rejected_logps", NULL, KIND_NUMBER },
     [PLUMB_COL_REF] = { "ref_logps", NULL, KIND_NUMBER },
+    [PLUMB_COL_COMPLETIONS] = { "completions", NULL, KIND_LIST },
+    [PLUMB_COL_COMPLETIONS_IDS] = { "completions_ids", NULL, KIND_LIST },
+    [PLUMB_COL_SCORES] = { "scores", NULL, KIND_LIST },
 };
 
 #define C(name) (1u << PLUMB_COL_##name)
@@ -44,6 +47,8 @@ static const struct {
 #define PAIR_USES (U(ANY) | U(PREFERENCE) | U(REWARD) | U(UNPAIRED))
 
 static const struct plumb_layout layouts[] = {
+    { PLUMB_DATA_RANKED, true, C(COMPLETIONS_IDS) | C(SCORES), C(PROMPT_IDS), U(ANY) | U(LISTS) },
+    { PLUMB_DATA_RANKED, false, C(PROMPT) | C(COMPLETIONS) | C(SCORES), 0, U(ANY) | U(LISTS) },
     { PLUMB_DATA_PREFERENCE, true, C(CHOSEN_IDS) | C(REJECTED_IDS) | C(REFERENCE_IDS),
       C(PROMPT_IDS), U(TRIPLES) },
     { PLUMB_DATA_PREFERENCE, false, C(CHOSEN) | C(REJECTED) | C(REFERENCE), C(PROMPT), U(TRIPLES) },
@@ -77,6 +82,8 @@ static const char *const wants[] = {
     [PLUMB_USE_UNPAIRED] = "prompt, completion and label, or chosen and rejected, or "
                            "completion_ids and label",
     [PLUMB_USE_PROMPTS] = "prompt or prompt_ids",
+    [PLUMB_USE_LISTS] = "prompt, completions and scores, or completions_ids and scores (with "
+                        "prompt_ids or without)",
     [PLUMB_USE_TRIPLES] = "chosen, rejected and reference (with prompt or without), or "
                           "chosen_ids, rejected_ids and reference_ids",
 };
@@ -260,8 +267,7 @@ int plumb_columns_choose(struct plumb_dataset_self *d, const struct plumb_row_so
     return check_choice(d, s);
 }
 
-/* What a column of messages has wrong, NULL for nothing. */
-static const char *talk_fault(const cJSON *v)
+const char *plumb_talk_fault(const cJSON *v)
 {
     if (!cJSON_IsArray(v)) return "wants a conversation (a list of messages)";
     if (!v->child) return "wants at least one message";
@@ -284,12 +290,15 @@ static int check_kind(const struct plumb_dataset_self *d, const struct plumb_row
     case KIND_TALK:
     case KIND_TEXT:
         if (d->talks)
-            wanted = talk_fault(v);
+            wanted = plumb_talk_fault(v);
         else if (!cJSON_IsString(v))
             wanted = "wants text";
         break;
     case KIND_IDS:
         if (!cJSON_IsArray(v)) wanted = "wants an array of numbers";
+        break;
+    case KIND_LIST:
+        if (!cJSON_IsArray(v)) wanted = "wants an array with an element for each candidate";
         break;
     case KIND_NUMBER:
         if (!cJSON_IsNumber(v)) wanted = "wants a number";

@@ -26,6 +26,9 @@ enum plumb_column {
     PLUMB_COL_REF_CHOSEN,
     PLUMB_COL_REF_REJECTED,
     PLUMB_COL_REF,
+    PLUMB_COL_COMPLETIONS,
+    PLUMB_COL_COMPLETIONS_IDS,
+    PLUMB_COL_SCORES,
     PLUMB_COLUMNS
 };
 
@@ -50,6 +53,15 @@ struct plumb_row {
     double margin, ref[2];
     int64_t cut[3];   /* tokens that max_length took from the sequence of each completion */
     int64_t boundary; /* tokens at the prompt's end that merged with the completion */
+    int64_t first_candidate, candidates; /* in the lists of the set */
+};
+
+/* Candidates of ranked rows, one row's behind another's. */
+struct plumb_lists {
+    struct plumb_span *span;
+    double *score;
+    struct plumb_ids *ids; /* of the spans, once all rows are read */
+    int64_t n, capacity;
 };
 
 struct plumb_rows {
@@ -70,6 +82,7 @@ struct plumb_dataset_self {
     unsigned used;                     /* columns of the first row that count */
     char *used_names, *ignored_names;  /* "a, b" */
     struct plumb_idbuf ids;
+    struct plumb_lists lists;
     struct plumb_rows rows, pending; /* pending: rejected halves of pairs taken apart */
     int pairs;                       /* rows since pending was last flushed */
     struct plumb_dataset_report report;
@@ -98,6 +111,25 @@ int plumb_columns_collect(const struct plumb_dataset_self *d, const cJSON *row,
 /* Fails with PLUMB_EFORMAT: <path>:<line>: column "<name>" and the text. */
 int plumb_column_fault(const struct plumb_dataset_self *d, const struct plumb_row_source *s,
                        enum plumb_column c, const char *fmt, ...) PLUMB_PRINTF(4, 5);
+/* What a column of messages has wrong, NULL for nothing. */
+const char *plumb_talk_fault(const cJSON *v);
+/* Tokenises a row of candidates; the rules of plumb_row_tokenise. */
+int plumb_row_rank(struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                   struct plumb_row *out, bool *kept);
+/* Takes prompt + candidate from scratch 1 behind those before it, in scratch 2 and 3. */
+int plumb_row_add_candidate(struct plumb_dataset_self *d);
+/* A row of candidates that are conversations: the prompt into scratch 0, then these. */
+int plumb_row_talk_candidates(struct plumb_dataset_self *d, const struct plumb_row_source *s);
+/* What it needs of the other rows' rules: ids of the column `prompt`, of prompt + text with EOS,
+ * and of an array of ids, which is a value of column c. */
+int plumb_row_prompt(struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                     struct plumb_idbuf *out);
+int plumb_row_whole(struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                    enum plumb_column c, const char *text, struct plumb_idbuf *out);
+int plumb_row_ids(const struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                  enum plumb_column c, const cJSON *array, struct plumb_idbuf *out);
+int plumb_row_keep(struct plumb_dataset_self *d, const int32_t *id, int64_t n,
+                   struct plumb_span *out);
 /* Tokenises a row into the example out[0], and out[1] when a pair is taken apart; their ids go
  * behind d->ids. kept[i] tells which exist. `out` holds the row's place already. After a failure
  * d->ids may end with ids that belong to nobody, and the report may count the row. */

@@ -149,6 +149,7 @@ static const char *completion_name(enum plumb_dataset_type t, int side)
 {
     static const char *const sides[] = { "chosen", "rejected", "reference" };
     if (t == PLUMB_DATA_PREFERENCE) return sides[side];
+    if (t == PLUMB_DATA_RANKED) return "completions"; /* all of an example */
     return t == PLUMB_DATA_LANGUAGE_MODELING ? "text" : "completion";
 }
 
@@ -170,6 +171,22 @@ static int show_completion(FILE *f, const struct plumb_dataset *set, const struc
     const unsigned w = text ? warnings_of(d, text, e, side, row->cut[side] > 0) : 0;
     for (int i = 0; i < WARNINGS; i++)
         if (w >> i & 1) fprintf(f, "  warning: %s\n", warning_text[i]);
+    return PLUMB_OK;
+}
+
+static int show_candidates(FILE *f, const struct plumb_text *text, const struct plumb_example *e,
+                           const struct plumb_row *row, bool colour)
+{
+    const int64_t from = e->prompt.n > 0 ? 0 : 1;
+    for (int64_t k = 0; k < e->candidates; k++) {
+        const struct plumb_ids *c = &e->candidate[k];
+        fprintf(f, "completion %" PRId64 ", score %g: %" PRId64 " tokens, %" PRId64 " trained on\n",
+                k, e->score[k], c->n, c->n - from);
+        put_tokens(f, text, c, from, colour);
+        PLUMB_TRY(put_text(f, text, c));
+    }
+    if (row->cut[0])
+        fprintf(f, "%" PRId64 " tokens cut from the ends of completions\n", row->cut[0]);
     return PLUMB_OK;
 }
 
@@ -205,6 +222,7 @@ int plumb_dataset_show_example(FILE *f, const struct plumb_dataset *set,
     }
     for (int side = 0; side < 3; side++)
         if (e.completion[side].n) PLUMB_TRY(show_completion(f, set, text, &e, row, side, colour));
+    if (e.candidates) PLUMB_TRY(show_candidates(f, text, &e, row, colour));
     if (e.kl_completion.n) {
         fprintf(f, "kl completion: %" PRId64 " tokens, not trained on\n", e.kl_completion.n);
         put_tokens(f, text, &e.kl_completion, e.kl_completion.n, colour);
@@ -242,7 +260,11 @@ static int count_all(const struct plumb_dataset *set, const struct plumb_text *t
         PLUMB_TRY(set->get(set->self, i, &e));
         t->tokens += length[0][i] = e.prompt.n;
         t->desirable += e.label;
-        for (int side = 0; side < 3; side++) {
+        for (int64_t k = 0; k < e.candidates; k++)
+            length[1][i] += e.candidate[k].n;
+        t->tokens += length[1][i];
+        t->trained += length[1][i] - (e.prompt.n > 0 ? 0 : e.candidates);
+        for (int side = 0; side < (e.candidates ? 0 : 3); side++) {
             const int64_t n = length[1 + side][i] = e.completion[side].n;
             t->tokens += n;
             if (n) t->trained += n - first_trained(d, &e, side);

@@ -437,6 +437,7 @@ int plumb_row_tokenise(struct plumb_dataset_self *d, const struct plumb_row_sour
     out[1] = out[0];
     kept[0] = kept[1] = false;
     switch (d->layout->type) {
+    case PLUMB_DATA_RANKED: return plumb_row_rank(d, s, &out[0], &kept[0]);
     case PLUMB_DATA_PREFERENCE: return pair(d, s, out, kept);
     case PLUMB_DATA_LANGUAGE_MODELING: PLUMB_TRY(language_modeling(d, s, &p)); break;
     case PLUMB_DATA_PROMPT_ONLY: PLUMB_TRY(prompt_only(d, s, &p)); break;
@@ -445,4 +446,31 @@ int plumb_row_tokenise(struct plumb_dataset_self *d, const struct plumb_row_sour
     }
     PLUMB_TRY(keep_example(d, &p, &out[0], &kept[0]));
     return kept[0] && s->column[PLUMB_COL_KL_IDS] ? read_kl(d, s, &out[0]) : PLUMB_OK;
+}
+
+int plumb_row_prompt(struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                     struct plumb_idbuf *out)
+{
+    return encode_prompt(d, s, text_of(s, PLUMB_COL_PROMPT), out);
+}
+
+int plumb_row_whole(struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                    enum plumb_column c, const char *text, struct plumb_idbuf *out)
+{
+    return encode_whole(d, s, c, text_of(s, PLUMB_COL_PROMPT), (struct piece){ text, strlen(text) },
+                        out);
+}
+
+int plumb_row_ids(const struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                  enum plumb_column c, const cJSON *array, struct plumb_idbuf *out)
+{
+    struct plumb_row_source one = *s;
+    one.column[c] = array;
+    return read_ids(d, &one, c, c == PLUMB_COL_PROMPT_IDS, out);
+}
+
+int plumb_row_keep(struct plumb_dataset_self *d, const int32_t *id, int64_t n,
+                   struct plumb_span *out)
+{
+    return keep_span(d, (struct plumb_ids){ id, n }, out);
 }

@@ -148,14 +148,15 @@ Test(device_run, a_dpo_run_agrees_with_native_code_and_repeats_its_bits)
     cr_expect_gt(values, 0);
 }
 
-Test(device_run, sft_kto_bco_and_reward_agree_with_native_code_and_repeat_their_bits)
+Test(device_run, the_other_trainers_agree_with_native_code_and_repeat_their_bits)
 {
     int values = 0;
     check_model("sft", "texts.jsonl", 0, &values);
     check_model("kto", "rated.jsonl", 0, &values);
     check_model("bco", "rated.jsonl", 0, &values);
+    check_model("listwise", "ranked.jsonl", 0, &values);
     check_model("reward", "pairs.jsonl", 0, &values);
-    printf("device_run: sft, kto, bco, reward, %d values on %s\n", values, device());
+    printf("device_run: sft, kto, bco, listwise, reward, %d values on %s\n", values, device());
     cr_expect_gt(values, 0);
 }
 

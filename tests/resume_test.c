@@ -166,6 +166,16 @@ Test(resume, bco_with_accumulation_and_evaluation)
     expect_same_bits(&c, KILLS);
 }
 
+Test(resume, listwise_with_accumulation_and_evaluation)
+{
+    const struct course c = { "listwise",
+                              "ranked.jsonl",
+                              { SMALL, "--bf16", "false", "--gradient_accumulation_steps", "2",
+                                "--test_split_size", "0.4", "--eval_strategy", "steps",
+                                "--loss_type", "lambda_rank", "--max_steps", "13" } };
+    expect_same_bits(&c, KILLS);
+}
+
 Test(resume, reward_with_a_drawn_head)
 {
     const struct course c = { "reward",

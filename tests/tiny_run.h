@@ -16,7 +16,7 @@
 enum { TINY_ROWS = 11, TINY_HELD = 5, TINY_VOCAB = 24 };
 
 /* The folder of a test: model/, pairs.jsonl, held.jsonl (pairs for evaluation), texts.jsonl,
- * rated.jsonl, triples.jsonl. */
+ * rated.jsonl, triples.jsonl, ranked.jsonl. */
 struct tiny {
     char dir[64];
     uint64_t random;
@@ -78,7 +78,25 @@ static inline void tiny_ids(FILE *f, struct tiny *t, const char *key, int least,
     fputs("]", f);
 }
 
-enum tiny_rows { TINY_PAIRS, TINY_TEXTS, TINY_RATED, TINY_TRIPLES };
+enum tiny_rows { TINY_PAIRS, TINY_TEXTS, TINY_RATED, TINY_TRIPLES, TINY_RANKED };
+/* Two to five candidates with scores, some of them equal. */
+static inline void tiny_candidates(FILE *f, struct tiny *t)
+{
+    const int n = 2 + (int)(tiny_next(&t->random) % 4);
+    fputs("\"completions_ids\": [", f);
+    for (int k = 0; k < n; k++) {
+        const int tokens = 1 + (int)(tiny_next(&t->random) % 6);
+        fputs(k ? ", [" : "[", f);
+        for (int i = 0; i < tokens; i++)
+            fprintf(f, "%s%d", i ? ", " : "", (int)(tiny_next(&t->random) % TINY_VOCAB));
+        fputs("]", f);
+    }
+    fputs("], \"scores\": [", f);
+    for (int k = 0; k < n; k++)
+        fprintf(f, "%s%g", k ? ", " : "", 0.5 * (double)(tiny_next(&t->random) % 6));
+    fputs("]", f);
+}
+
 static inline void tiny_rows(struct tiny *t, const char *name, enum tiny_rows kind, int rows)
 {
     FILE *f = fopen(tiny_path(t, name), "w");
@@ -90,6 +108,11 @@ static inline void tiny_rows(struct tiny *t, const char *name, enum tiny_rows ki
         } else {
             tiny_ids(f, t, "prompt_ids", 1, 5);
             fputs(", ", f);
+            if (kind == TINY_RANKED) {
+                tiny_candidates(f, t);
+                fputs("}\n", f);
+                continue;
+            }
             tiny_ids(f, t, kind == TINY_RATED ? "completion_ids" : "chosen_ids", 1, 7);
             fputs(", ", f);
             if (kind == TINY_RATED)
@@ -119,6 +142,7 @@ static inline void tiny_init(struct tiny *t)
     tiny_rows(t, "texts.jsonl", TINY_TEXTS, TINY_ROWS);
     tiny_rows(t, "rated.jsonl", TINY_RATED, TINY_ROWS);
     tiny_rows(t, "triples.jsonl", TINY_TRIPLES, TINY_ROWS);
+    tiny_rows(t, "ranked.jsonl", TINY_RANKED, TINY_ROWS);
 }
 
 static inline void tiny_release(struct tiny *t) { plumb_folder_remove(t->dir); }

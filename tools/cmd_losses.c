@@ -39,6 +39,7 @@ static const struct offer {
     { "tpo", "pairwise", NULL, &plumb_tpo_options },
     { "kto", "unpaired", NULL, &plumb_kto_options },
     { "bco", "unpaired", "bco", &plumb_bco_options },
+    { "listwise", "listwise", NULL, &plumb_listwise_options },
     { "reward", "reward", "bradley_terry", &plumb_reward_options },
 };
 enum { OFFERS = sizeof offers / sizeof *offers };

@@ -1,4 +1,5 @@
-/* `plumb sft`, `dpo`, `cpo`, `orpo`, `tpo`, `kto`, `bco` and `reward`: options, task, session. */
+/* `plumb sft`, `dpo`, `cpo`, `orpo`, `tpo`, `kto`, `bco`, `listwise` and
+ * `reward`: options, task, session. */
 #include <plumb/pairwise.h>
 
 #include "algos/tasks.h"
@@ -181,6 +182,25 @@ static int run_bco(int argc, char **argv)
     return rc;
 }
 
+static int run_listwise(int argc, char **argv)
+{
+    struct plumb_options o;
+    struct plumb_listwise_config c;
+    struct plumb_ranking ranking;
+    struct plumb_task task;
+    PLUMB_TRY(plumb_options_parse(&o, &plumb_listwise_options, &c, argc, argv));
+    const struct plumb_session_wish wish = { .command = "listwise",
+                                             .task = &task,
+                                             .config = &c.train,
+                                             .options = &o,
+                                             .use = PLUMB_USE_LISTS };
+    int rc = plumb_listwise_config_finish(&c);
+    if (!rc) task = plumb_task_listwise(&c, &ranking);
+    if (!rc) rc = train(&wish, NULL);
+    plumb_options_release(&o);
+    return rc;
+}
+
 static int run_reward(int argc, char **argv)
 {
     struct plumb_options o;
@@ -206,7 +226,7 @@ static int run_sft(int argc, char **argv) { return plumb_run_sft(argc, argv, NUL
 static int run_dpo(int argc, char **argv) { return plumb_run_dpo(argc, argv, NULL); }
 
 extern const struct plumb_cmd plumb_cmd_sft, plumb_cmd_dpo, plumb_cmd_cpo, plumb_cmd_orpo,
-    plumb_cmd_tpo, plumb_cmd_kto, plumb_cmd_bco, plumb_cmd_reward;
+    plumb_cmd_tpo, plumb_cmd_kto, plumb_cmd_bco, plumb_cmd_listwise, plumb_cmd_reward;
 const struct plumb_cmd plumb_cmd_sft = { "sft", "[options]", "fine-tune on texts or completions",
                                          run_sft, &plumb_sft_options };
 const struct plumb_cmd plumb_cmd_dpo = { "dpo", "[options]", "train on pairs of preferences",
@@ -225,5 +245,8 @@ const struct plumb_cmd plumb_cmd_kto = { "kto", "[options]", "train on single ra
 const struct plumb_cmd plumb_cmd_bco = { "bco", "[options]",
                                          "train on rated completions, judged by their mean",
                                          run_bco, &plumb_bco_options };
+const struct plumb_cmd plumb_cmd_listwise = { "listwise", "[options]",
+                                              "train on ranked lists of completions", run_listwise,
+                                              &plumb_listwise_options };
 const struct plumb_cmd plumb_cmd_reward = { "reward", "[options]", "train a reward model on pairs",
                                             run_reward, &plumb_reward_options };

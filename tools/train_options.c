@@ -3,6 +3,7 @@
 #include "tools/train_options.h"
 
 #include <math.h>
+#include <plumb/listwise.h>
 #include <plumb/unpaired.h>
 #include <string.h>
 
@@ -185,5 +186,28 @@ int plumb_kto_config_finish(struct plumb_kto_config *c)
         return plumb_fail(PLUMB_EUSAGE,
                           "train_sampling_strategy: kto wants sequential, each row is held against "
                           "the completion of its neighbour in the file");
+    return PLUMB_OK;
+}
+
+static void settle(double *option, double value)
+{
+    if (isnan(*option)) *option = value;
+}
+
+/* What None stands for: the published form of each loss. */
+int plumb_listwise_config_finish(struct plumb_listwise_config *c)
+{
+    const int loss = c->loss_type;
+    const bool by_likelihood = loss == PLUMB_LIST_PRO || loss == PLUMB_LIST_RRHF;
+    PLUMB_TRY(plumb_train_config_finish(&c->train));
+    if (c->reference_free == PLUMB_UNSET) c->reference_free = by_likelihood ? PLUMB_YES : PLUMB_NO;
+    settle(&c->beta, by_likelihood || loss == PLUMB_LIST_SPPO_K ? 1 : 0.05);
+    settle(&c->length_penalty, by_likelihood ? 1 : 0);
+    settle(&c->sft_weight, loss == PLUMB_LIST_PRO ? 0.05 : loss == PLUMB_LIST_RRHF ? 1 : 0);
+    settle(&c->label_temperature, loss == PLUMB_LIST_SPPO_K ? 0.001 : 1);
+    if (c->average == PLUMB_AVERAGE_PAIRS && loss != PLUMB_LIST_PAIR_LOGISTIC &&
+        loss != PLUMB_LIST_PAIR_LOGISTIC_GAP && loss != PLUMB_LIST_PAIR_HINGE)
+        return plumb_fail(PLUMB_EUSAGE, "average pairs: loss_type %s is no sum over pairs alone",
+                          plumb_listwise_name(loss));
     return PLUMB_OK;
 }

@@ -19,7 +19,7 @@ extern const struct plumb_option plumb_model_rows[], plumb_data_rows[], plumb_op
 
 extern const struct plumb_option_set plumb_sft_options, plumb_dpo_options, plumb_cpo_options,
     plumb_orpo_options, plumb_tpo_options, plumb_kto_options, plumb_bco_options,
-    plumb_reward_options;
+    plumb_listwise_options, plumb_reward_options;
 
 /* What the model's options alone may contradict each other in. Fails with PLUMB_EUSAGE. */
 int plumb_train_config_check_device(const struct plumb_train_config *c);
@@ -31,3 +31,4 @@ int plumb_dpo_config_finish(struct plumb_dpo_config *c); /* these include the ab
 int plumb_cpo_config_finish(struct plumb_cpo_config *c);
 int plumb_tpo_config_finish(struct plumb_tpo_config *c);
 int plumb_kto_config_finish(struct plumb_kto_config *c);
+int plumb_listwise_config_finish(struct plumb_listwise_config *c);

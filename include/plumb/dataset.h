@@ -8,7 +8,8 @@ enum plumb_dataset_type {
     PLUMB_DATA_PROMPT_ONLY,
     PLUMB_DATA_PROMPT_COMPLETION, /* completion[0] */
     PLUMB_DATA_PREFERENCE,        /* completion[0] = chosen, completion[1] = rejected */
-    PLUMB_DATA_UNPAIRED           /* completion[0] and label */
+    PLUMB_DATA_UNPAIRED,          /* completion[0] and label */
+    PLUMB_DATA_RANKED             /* candidate[0 ..] and score[0 ..] */
 };
 const char *plumb_dataset_type_name(enum plumb_dataset_type t); /* "language modeling", ... */
 
@@ -25,6 +26,9 @@ struct plumb_example {
     double margin;                  /* preference: column `margin`, else 0 */
     bool has_ref_logps;             /* columns ref_chosen_logps, ref_rejected_logps / ref_logps */
     double ref_logps[2];            /* nats, sums over completion tokens */
+    const struct plumb_ids *candidate; /* (candidates) ranked: completions of the prompt */
+    const double *score;               /* (candidates) larger = better */
+    int64_t candidates;                /* 0 in other types */
     struct plumb_ids kl_completion; /* unpaired: mismatched completion for the KL estimate; n =
                                      * 0: the trainer's rule */
 };
