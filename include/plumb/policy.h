@@ -110,6 +110,11 @@ struct plumb_policy {
  * Values agree with golden/losses/policy. Fails: PLUMB_EINVAL naming the argument. */
 int plumb_policy(const struct plumb_device *dev, const struct plumb_policy *a);
 void plumb_policy_ref(const struct plumb_policy *a, enum plumb_dtype round);
+/* For an epilogue of plumb_logprob_fused: *out = the rows of `a` whose tokens are [first,
+ * first+count), for the next call of plumb_policy. `offset` is a->offset in host memory (on cpu and
+ * ref the same). Fails: PLUMB_EINVAL when that is no run of whole rows. */
+int plumb_policy_part(const struct plumb_policy *a, const int32_t *offset, int64_t first,
+                      int64_t count, struct plumb_policy *out);
 /* A formula's name to its id, or -1; id to name, or NULL. */
 int plumb_policy_find(const char *name);
 const char *plumb_policy_name(int id);

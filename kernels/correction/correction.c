@@ -42,13 +42,14 @@ const char *plumb_correction_preset_name(int index)
 
 int plumb_correction_preset(const char *mode, double low, double high, struct plumb_correction *a)
 {
-    for (int i = 0; mode && i < MODES; i++) {
+    for (int i = 0; mode && a && i < MODES; i++) {
         if (strcmp(modes[i].name, mode)) continue;
         a->level = modes[i].level, a->gate = modes[i].gate;
         a->keep = modes[i].keep, a->clip = modes[i].clip;
         a->low = modes[i].no_low ? -INFINITY : low, a->high = high;
         return PLUMB_OK;
     }
+    if (!a) return plumb_fail(PLUMB_EINVAL, "correction: the struct is NULL");
     return plumb_fail(PLUMB_EINVAL, "correction: mode \"%s\" is none", mode ? mode : "(null)");
 }
 
@@ -71,10 +72,11 @@ static int check_kind(const struct plumb_correction *a)
 static int check(const struct plumb_device *dev, const struct plumb_correction *a)
 {
     const char *op = "correction";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     PLUMB_TRY(check_kind(a));
     PLUMB_TRY(plumb_check_size(op, "B", a->B, 0));
     PLUMB_TRY(plumb_check_runs(op, dev, a->offset, a->B));
+    if (a->target) PLUMB_TRY(plumb_check_array(op, dev, "target", a->target));
     PLUMB_TRY(plumb_check_tensor(op, dev, "logp", &a->logp, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_tensor(op, dev, "sampler_logp", &a->sampler_logp, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_optional(op, dev, "advantage", &a->advantage, PLUMB_MASK_F32));

@@ -6,6 +6,7 @@
 
 #include "kernels/formula.h"
 #include "kernels/op.h"
+#include "kernels/sequence_part.h"
 
 PLUMB_CPU_DECLARE(plumb_policy_cpu, plumb_policy);
 
@@ -144,15 +145,33 @@ static int check_kind(const struct plumb_policy *a)
 
 int plumb_policy(const struct plumb_device *dev, const struct plumb_policy *a)
 {
-    PLUMB_TRY(plumb_check_struct("policy", a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args("policy", dev, a, sizeof *a));
     PLUMB_TRY(check_kind(a));
     PLUMB_TRY(plumb_check_size("policy", "B", a->B, 0));
     PLUMB_TRY(plumb_check_runs("policy", dev, a->offset, a->B));
+    if (a->target) PLUMB_TRY(plumb_check_array("policy", dev, "target", a->target));
     PLUMB_TRY(check_common(a));
     PLUMB_TRY(check_inputs(dev, a));
     PLUMB_TRY(check_outputs(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_policy_cpu, a);
     if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "policy", a, sizeof *a);
     plumb_policy_ref(a, dev->round);
+    return PLUMB_OK;
+}
+
+int plumb_policy_part(const struct plumb_policy *a, const int32_t *offset, int64_t first,
+                      int64_t count, struct plumb_policy *out)
+{
+    struct plumb_sequence_part p = { 0 };
+    if (!a || !out) return plumb_fail(PLUMB_EINVAL, "policy: %s is NULL", a ? "out" : "a");
+    PLUMB_TRY(plumb_sequence_part_of("policy", offset, a->B, 1, first, count, &p));
+    *out = *a;
+    out->B = p.count;
+    out->offset = a->offset ? a->offset + p.first : NULL;
+    struct plumb_tensor *const of_each[] = { &out->advantage, &out->row_weight, &out->losses,
+                                             &out->bonus };
+    for (size_t i = 0; i < sizeof of_each / sizeof *of_each; i++)
+        *of_each[i] = plumb_part_at(*of_each[i], p.first);
+    out->stats = plumb_part_at(a->stats, p.first * PLUMB_POLICY_STATS);
     return PLUMB_OK;
 }

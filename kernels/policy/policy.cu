@@ -186,7 +186,7 @@ PLUMB_DEVICE void row_report(const struct policy_job *j, int64_t b,
 {
     const int lane = (int)(threadIdx.x % 32);
     float column[PLUMB_POLICY_STATS];
-    if (lane == 0) j->losses[b] = good ? plumb_policy_part(&j->options, row, all->loss) : NAN;
+    if (lane == 0) j->losses[b] = good ? plumb_policy_row_part(&j->options, row, all->loss) : NAN;
     if (lane == 0 && j->parts)
         j->parts[b] = good ? plumb_policy_bonus_part(bonus, all->bonus, row->tokens) : NAN;
     if (lane > 1 || !j->stats) return;

@@ -102,7 +102,7 @@ int PLUMB_CPU_FN(plumb_policy_cpu)(const struct plumb_policy *a)
         const struct plumb_policy_row row = row_of(a, &o, b);
         struct plumb_policy_totals all = { 0 };
         tokens(a, &o, &row, b, &all);
-        losses[b] = plumb_policy_part(&o, &row, all.loss);
+        losses[b] = plumb_policy_row_part(&o, &row, all.loss);
         if (a->entropy.data) entropies(a, &bonus, &row, b, &all);
         if (parts) parts[b] = plumb_policy_bonus_part(&bonus, all.bonus, row.tokens);
         if (stats)

@@ -317,6 +317,37 @@ Test(policy_loss, a_rows_bits_ignore_the_others_and_nan_is_not_hidden)
     }
 }
 
+/* The parts that an epilogue sees give what the whole call gives. */
+Test(policy_loss, parts_give_the_bits_of_the_whole)
+{
+    struct batch b;
+    static float in[4][MAX], out[2][ROWS + ROWS * PLUMB_POLICY_STATS + MAX];
+    fill(&b, 9, 0.5);
+    struct plumb_policy a = with("clip", PLUMB_LEVEL_MEAN, PLUMB_AGGREGATE_ROW_MEANS), part;
+    for (int32_t i = 0; i < b.offset[b.B]; i++)
+        in[0][i] = (float)b.logp[i], in[1][i] = (float)b.old[i], in[2][i] = (float)b.ref[i];
+    for (int64_t r = 0; r < b.B; r++)
+        in[3][r] = (float)b.advantage[r];
+    a.B = b.B, a.offset = b.offset, a.beta = 0.1;
+    a.logp = (struct plumb_tensor){ in[0], PLUMB_F32 };
+    a.old_logp = (struct plumb_tensor){ in[1], PLUMB_F32 };
+    a.ref_logp = (struct plumb_tensor){ in[2], PLUMB_F32 };
+    a.advantage = a.row_weight = (struct plumb_tensor){ in[3], PLUMB_F32 };
+    for (int k = 0; k < 2; k++) {
+        a.losses = (struct plumb_tensor){ out[k], PLUMB_F32 };
+        a.stats = (struct plumb_tensor){ out[k] + ROWS, PLUMB_F32 };
+        a.dlogp = (struct plumb_tensor){ out[k] + ROWS + ROWS * PLUMB_POLICY_STATS, PLUMB_F32 };
+        for (int64_t r = 0; r < b.B; r += k ? 3 : b.B) {
+            const int64_t from = b.offset[r], to = b.offset[k ? r + 3 : b.B];
+            cr_assert_eq(plumb_policy_part(&a, b.offset, from, to - from, &part), PLUMB_OK);
+            cr_assert_eq(plumb_policy(&plumb_cpu, &part), PLUMB_OK, "%s", plumb_errmsg());
+        }
+    }
+    cr_expect(!memcmp(out[0], out[1], sizeof out[0]));
+    cr_expect_eq(plumb_policy_part(&a, b.offset, 0, 2, &part), PLUMB_EINVAL);
+    cr_expect(strstr(plumb_errmsg(), "no run of whole"), "message was: %s", plumb_errmsg());
+}
+
 /* ---- extremes ---- */
 
 /* A rounding of an exponent of e moves the value by e roundings. */
@@ -419,6 +450,7 @@ Test(policy_loss, names_the_argument_that_is_wrong)
     const struct plumb_policy good = good_call();
     const struct plumb_tensor t = good.logp;
     cr_assert_eq(plumb_policy(&plumb_cpu, &good), PLUMB_OK, "%s", plumb_errmsg());
+    expect_fault(NULL, "the struct is NULL");
     EXPECT_FAULT(a.struct_bytes = 8, "struct");
     EXPECT_FAULT(a.loss = (enum plumb_policy_loss)99, "loss=99");
     EXPECT_FAULT(a.level = (enum plumb_policy_level)4, "level=4");

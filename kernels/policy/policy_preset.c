@@ -67,6 +67,8 @@ static void set_options(const char *type, double epsilon, double epsilon_high, d
 int plumb_policy_preset(const char *loss_type, const struct plumb_policy_counts *counts,
                         double epsilon, double epsilon_high, double delta, struct plumb_policy *a)
 {
+    if (!counts || !a)
+        return plumb_fail(PLUMB_EINVAL, "policy: %s is NULL", counts ? "the struct" : "counts");
     for (int i = 0; loss_type && i < TYPES; i++) {
         if (strcmp(types[i].name, loss_type)) continue;
         a->loss = types[i].loss, a->level = types[i].level;

@@ -241,8 +241,8 @@ PLUMB_HD float plumb_policy_slope(const struct plumb_policy_options *o,
 }
 
 /* The row's part of the loss from the sum of its tokens' terms. */
-PLUMB_HD float plumb_policy_part(const struct plumb_policy_options *o,
-                                 const struct plumb_policy_row *row, double terms)
+PLUMB_HD float plumb_policy_row_part(const struct plumb_policy_options *o,
+                                     const struct plumb_policy_row *row, double terms)
 {
     const double n = row->tokens > 1 ? row->tokens : 1;
     const double part = o->aggregation == PLUMB_AGGREGATE_TOKENS ? terms : terms / n;

@@ -18,12 +18,6 @@ static int check_tokens(const char *op, int64_t M)
     return PLUMB_OK;
 }
 
-static int check_work(const char *op, const struct plumb_tensor *work, size_t bytes)
-{
-    if (work->data || bytes == 0) return PLUMB_OK;
-    return plumb_fail(PLUMB_EINVAL, "%s: work is missing", op);
-}
-
 static int check_share(const char *name, double value)
 {
     if (value >= 0 && value <= 1) return PLUMB_OK;
@@ -39,14 +33,16 @@ size_t plumb_select_workspace(const struct plumb_device *dev, const struct plumb
 int plumb_select(const struct plumb_device *dev, const struct plumb_select *a)
 {
     const char *op = "select";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     PLUMB_TRY(check_tokens(op, a->M));
     PLUMB_TRY(a->top ? check_share("share", a->share) : check_share("quantile", a->quantile));
     PLUMB_TRY(plumb_check_tensor(op, dev, "key", &a->key, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_optional(op, dev, "weight", &a->weight, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_tensor(op, dev, "out", &a->out, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_optional(op, dev, "count", &a->count, PLUMB_MASK_F32));
-    PLUMB_TRY(check_work(op, &a->work, plumb_select_workspace(dev, a)));
+    if (a->target) PLUMB_TRY(plumb_check_array(op, dev, "target", a->target));
+    if (plumb_select_workspace(dev, a) > 0)
+        PLUMB_TRY(plumb_check_array(op, dev, "work", a->work.data));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_select_cpu, a);
     if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "select_tokens", a, sizeof *a);
     plumb_select_ref(a, dev->round);
@@ -72,14 +68,16 @@ static int check_random(const struct plumb_covariance *a)
 int plumb_covariance(const struct plumb_device *dev, const struct plumb_covariance *a)
 {
     const char *op = "covariance";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     PLUMB_TRY(check_tokens(op, a->M));
     if (a->random) PLUMB_TRY(check_random(a));
     PLUMB_TRY(plumb_check_tensor(op, dev, "logp", &a->logp, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_tensor(op, dev, "advantage", &a->advantage, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_optional(op, dev, "old_logp", &a->old_logp, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_tensor(op, dev, "key", &a->key, PLUMB_MASK_F32));
-    PLUMB_TRY(check_work(op, &a->work, plumb_covariance_workspace(dev, a)));
+    if (a->target) PLUMB_TRY(plumb_check_array(op, dev, "target", a->target));
+    if (plumb_covariance_workspace(dev, a) > 0)
+        PLUMB_TRY(plumb_check_array(op, dev, "work", a->work.data));
     if (dev->kind == PLUMB_DEV_CPU) return PLUMB_CPU_CALL(plumb_covariance_cpu, a);
     if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, op, a, sizeof *a);
     plumb_covariance_ref(a, dev->round);

@@ -18,13 +18,14 @@ static int check_option(const char *name, double value)
 static int check(const struct plumb_device *dev, const struct plumb_value_loss *a)
 {
     const char *op = "value_loss";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     if (a->aggregation != PLUMB_AGGREGATE_TOKENS && a->aggregation != PLUMB_AGGREGATE_ROW_MEANS)
         return plumb_fail(PLUMB_EINVAL,
                           "value_loss: aggregation=%d is neither TOKENS nor ROW_MEANS",
                           (int)a->aggregation);
     PLUMB_TRY(plumb_check_size(op, "B", a->B, 0));
     PLUMB_TRY(plumb_check_runs(op, dev, a->offset, a->B));
+    if (a->target) PLUMB_TRY(plumb_check_array(op, dev, "target", a->target));
     PLUMB_TRY(check_option("cliprange", a->cliprange));
     PLUMB_TRY(check_option("divisor", a->divisor));
     PLUMB_TRY(plumb_check_tensor(op, dev, "value", &a->value, PLUMB_MASK_F32));
