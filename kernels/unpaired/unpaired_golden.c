@@ -142,10 +142,9 @@ static struct plumb_tensor row_weights(struct golden_run *r)
 static void by_sums(struct golden_run *r, const void *how)
 {
     int64_t n;
-    const double *policy = golden_input(r, "policy_logps", &n);
+    golden_input(r, "policy_logps", &n);
     const double delta = golden_option(r, "delta", 0);
     struct plumb_unpaired a = call_of(r, how, n, n * TOKENS);
-    (void)policy;
     a.offset = runs(r, n, TOKENS);
     a.label = labels(r, "labels");
     a.logp = sums(r, "policy_logps");
