@@ -51,6 +51,10 @@ static const char *steps(void)
     return given ? given : RUNS_SANITIZED ? "1" : "6";
 }
 
+/* Of one step in bfloat16 the native run's distance is a single draw of rounding, not the largest
+ * of several: no yardstick. Slow builds leave that comparison to the others. */
+static bool measures(bool bf16) { return !bf16 || strcmp(steps(), "1") != 0; }
+
 /* The logged lines of a run of `command`. */
 static cJSON *run(const char *command, const char *data, const char *dev, bool bf16,
                   const char *out)
@@ -130,7 +134,7 @@ static void check_model(const char *command, const char *data, int which, int *v
         cJSON *tested = run(command, data, device(), bf16, "first");
         snprintf(what, sizeof what, "%s, %s, %s", command, models[which].name,
                  bf16 ? "bfloat16" : "float32");
-        *values += compare(what, tested, native, truth);
+        if (measures(bf16)) *values += compare(what, tested, native, truth);
         cJSON_Delete(run(command, data, device(), bf16, "second"));
         same_run(&t, "first", "second");
         cJSON_Delete(native);
