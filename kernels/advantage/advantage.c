@@ -29,6 +29,7 @@ static int check_groups(const char *op, const struct plumb_device *dev, int64_t 
     PLUMB_TRY(plumb_check_size(op, "N", N, 0));
     PLUMB_TRY(plumb_check_size(op, "G", G, 0));
     PLUMB_TRY(plumb_check_runs(op, dev, offset, G));
+    if (index) PLUMB_TRY(plumb_check_array(op, dev, "index", index));
     if (!plumb_device_is_host(dev) || G == 0) return PLUMB_OK;
     if (!index && offset[G] > N)
         return plumb_fail(PLUMB_EINVAL, "%s: offset[%lld]=%d is past N=%lld", op, (long long)G,
@@ -49,7 +50,7 @@ static int check_epsilon(const char *op, double epsilon)
 static int check(const struct plumb_device *dev, const struct plumb_advantage *a)
 {
     const char *op = "advantage";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     if (!plumb_advantage_name((int)a->formula))
         return plumb_fail(PLUMB_EINVAL, "advantage: formula=%d is none", (int)a->formula);
     PLUMB_TRY(check_groups(op, dev, a->N, a->G, a->offset, a->index));
@@ -60,6 +61,7 @@ static int check(const struct plumb_device *dev, const struct plumb_advantage *a
     PLUMB_TRY(plumb_check_optional(op, dev, "deviation", &a->deviation, PLUMB_MASK_F32));
     const bool batch = a->formula == PLUMB_ADVANTAGE_NORMALIZED_BATCH ||
                        a->formula == PLUMB_ADVANTAGE_GPG;
+    if (a->moments) PLUMB_TRY(plumb_check_array(op, dev, "moments", a->moments));
     if (batch && !a->moments)
         return plumb_fail(PLUMB_EINVAL, "advantage: moments is missing, which \"%s\" reads",
                           plumb_advantage_name((int)a->formula));
@@ -80,7 +82,7 @@ int plumb_advantage(const struct plumb_device *dev, const struct plumb_advantage
 int plumb_verdicts(const struct plumb_device *dev, const struct plumb_verdicts *a)
 {
     const char *op = "verdicts";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     PLUMB_TRY(plumb_check_size(op, "G", a->G, 0));
     if (a->K < 1 || a->K > MOST_VERDICTS)
         return plumb_fail(PLUMB_EINVAL, "verdicts: K=%lld, must be in [1, %d]", (long long)a->K,
@@ -97,7 +99,7 @@ int plumb_verdicts(const struct plumb_device *dev, const struct plumb_verdicts *
 int plumb_optimal_value(const struct plumb_device *dev, const struct plumb_optimal_value *a)
 {
     const char *op = "optimal_value";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     PLUMB_TRY(check_groups(op, dev, a->N, a->G, a->offset, a->index));
     PLUMB_TRY(plumb_check_tensor(op, dev, "reward", &a->reward, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_tensor(op, dev, "value", &a->value, PLUMB_MASK_F32));

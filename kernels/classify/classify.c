@@ -24,7 +24,7 @@ const char *plumb_classify_name(int id) { return plumb_formula_name(formulas, FO
 static int check_labels(const struct plumb_device *dev, const struct plumb_classify *a)
 {
     const int most = plumb_classes_most((int)a->loss, (int)a->K);
-    if (a->N > 0 && !a->label) return plumb_fail(PLUMB_EINVAL, "classify: label is missing");
+    if (a->N > 0) PLUMB_TRY(plumb_check_array("classify", dev, "label", a->label));
     for (int64_t n = 0; plumb_device_is_host(dev) && n < a->N; n++)
         if (a->label[n] < -1 || a->label[n] > most)
             return plumb_fail(PLUMB_EINVAL, "classify: label[%lld]=%d, must be -1 or in [0, %d]",
@@ -35,7 +35,7 @@ static int check_labels(const struct plumb_device *dev, const struct plumb_class
 static int check(const struct plumb_device *dev, const struct plumb_classify *a)
 {
     const char *op = "classify";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     if (!plumb_classify_name((int)a->loss))
         return plumb_fail(PLUMB_EINVAL, "classify: loss=%d is no loss", (int)a->loss);
     PLUMB_TRY(plumb_check_size(op, "N", a->N, 0));

@@ -22,9 +22,10 @@ static int check_apart(const char *out, const struct plumb_tensor *a, const char
 static int check(const struct plumb_device *dev, const struct plumb_gae *a)
 {
     const char *op = "gae";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     PLUMB_TRY(plumb_check_size(op, "R", a->R, 0));
     PLUMB_TRY(plumb_check_runs(op, dev, a->offset, a->R));
+    if (a->counted) PLUMB_TRY(plumb_check_array(op, dev, "counted", a->counted));
     PLUMB_TRY(plumb_check_tensor(op, dev, "reward", &a->reward, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_optional(op, dev, "value", &a->value, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_optional(op, dev, "baseline", &a->baseline, PLUMB_MASK_F32));

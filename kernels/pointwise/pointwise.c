@@ -20,7 +20,7 @@ const char *plumb_pointwise_name(int id) { return plumb_formula_name(formulas, F
 static int check(const struct plumb_device *dev, const struct plumb_pointwise *a)
 {
     const char *op = "pointwise";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     if (!plumb_pointwise_name((int)a->loss))
         return plumb_fail(PLUMB_EINVAL, "pointwise: loss=%d is no loss", (int)a->loss);
     PLUMB_TRY(plumb_check_size(op, "N", a->N, 0));

@@ -12,13 +12,14 @@ PLUMB_CPU_DECLARE(plumb_reward_shape_cpu, plumb_reward_shape);
 int plumb_reward_mix(const struct plumb_device *dev, const struct plumb_reward_mix *a)
 {
     const char *op = "reward_mix";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     if ((int)a->mix < PLUMB_MIX_SUM || a->mix > PLUMB_MIX_CAUTIOUS)
         return plumb_fail(PLUMB_EINVAL, "reward_mix: mix=%d is none", (int)a->mix);
     PLUMB_TRY(plumb_check_size(op, "N", a->N, 0));
     if (a->K < 1 || a->K > PLUMB_MIX_MOST)
         return plumb_fail(PLUMB_EINVAL, "reward_mix: K=%lld, must be in [1, %d]", (long long)a->K,
                           PLUMB_MIX_MOST);
+    if (a->weight) PLUMB_TRY(plumb_check_host_array(op, "weight", a->weight));
     for (int64_t k = 0; a->weight && k < a->K; k++)
         if (!isfinite(a->weight[k]))
             return plumb_fail(PLUMB_EINVAL, "reward_mix: weight[%lld]=%g", (long long)k,
@@ -51,10 +52,11 @@ static int check_options(const struct plumb_reward_shape *a)
 int plumb_reward_shape(const struct plumb_device *dev, const struct plumb_reward_shape *a)
 {
     const char *op = "reward_shape";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     PLUMB_TRY(plumb_check_size(op, "R", a->R, 0));
     PLUMB_TRY(plumb_check_runs(op, dev, a->offset, a->R));
     PLUMB_TRY(plumb_check_tensor(op, dev, "score", &a->score, PLUMB_MASK_F32));
+    if (a->finished) PLUMB_TRY(plumb_check_array(op, dev, "finished", a->finished));
     PLUMB_TRY(plumb_check_optional(op, dev, "kl", &a->kl, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_optional(op, dev, "reward", &a->reward, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_optional(op, dev, "shaped", &a->shaped, PLUMB_MASK_F32));

@@ -21,15 +21,16 @@ size_t plumb_moments_workspace(const struct plumb_device *dev, const struct plum
 int plumb_moments(const struct plumb_device *dev, const struct plumb_moments *a)
 {
     const char *op = "moments";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     PLUMB_TRY(plumb_check_size(op, "M", a->M, 0));
     PLUMB_TRY(plumb_check_tensor(op, dev, "x", &a->x, PLUMB_MASK_F32));
-    if (!a->moments) return plumb_fail(PLUMB_EINVAL, "moments: moments is missing");
+    if (a->counted) PLUMB_TRY(plumb_check_array(op, dev, "counted", a->counted));
+    PLUMB_TRY(plumb_check_array(op, dev, "moments", a->moments));
     if (dev->kind == PLUMB_DEV_REF) {
         plumb_moments_ref(a, dev->round);
         return PLUMB_OK;
     }
-    if (a->M > 0 && !a->work.data) return plumb_fail(PLUMB_EINVAL, "moments: work is missing");
+    if (a->M > 0) PLUMB_TRY(plumb_check_array(op, dev, "work", a->work.data));
     if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "moments", a, sizeof *a);
     return PLUMB_CPU_CALL(plumb_moments_cpu, a);
 }
@@ -37,10 +38,10 @@ int plumb_moments(const struct plumb_device *dev, const struct plumb_moments *a)
 int plumb_moments_merge(const struct plumb_device *dev, const struct plumb_moments_merge *a)
 {
     const char *op = "moments_merge";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     PLUMB_TRY(plumb_check_size(op, "K", a->K, 0));
-    if (a->K > 0 && !a->parts) return plumb_fail(PLUMB_EINVAL, "moments_merge: parts is missing");
-    if (!a->moments) return plumb_fail(PLUMB_EINVAL, "moments_merge: moments is missing");
+    if (a->K > 0) PLUMB_TRY(plumb_check_array(op, dev, "parts", a->parts));
+    PLUMB_TRY(plumb_check_array(op, dev, "moments", a->moments));
     if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, op, a, sizeof *a);
     plumb_moments_merge_ref(a, dev->kind == PLUMB_DEV_REF ? dev->round : PLUMB_F64);
     return PLUMB_OK;
@@ -55,11 +56,12 @@ static int check_least(const char *field, double value)
 int plumb_whiten(const struct plumb_device *dev, const struct plumb_whiten *a)
 {
     const char *op = "whiten";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     PLUMB_TRY(plumb_check_size(op, "M", a->M, 0));
     PLUMB_TRY(plumb_check_tensor(op, dev, "x", &a->x, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_tensor(op, dev, "y", &a->y, PLUMB_MASK_F32));
-    if (!a->moments) return plumb_fail(PLUMB_EINVAL, "whiten: moments is missing");
+    if (a->counted) PLUMB_TRY(plumb_check_array(op, dev, "counted", a->counted));
+    PLUMB_TRY(plumb_check_array(op, dev, "moments", a->moments));
     PLUMB_TRY(check_least("root_epsilon", a->root_epsilon));
     PLUMB_TRY(check_least("epsilon", a->epsilon));
     PLUMB_TRY(check_least("least_variance", a->least_variance));
