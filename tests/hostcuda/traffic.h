@@ -20,6 +20,7 @@ static inline const struct traffic_limit *traffic_limit_of(const char *name)
         { "logprob", INFINITY, 98, 1.0, "logits of a chunk go through memory" },
         { "logprob_bwd", INFINITY, 98, 1.0, "logits of a chunk go through memory" },
         { "logprob_fused", INFINITY, 98, 1.0, "logits of a chunk go through memory" },
+        { "distill", INFINITY, 98, 1.0, "logits of a chunk go through memory" },
         { "matmul", 1.05, 98, 1.01, "lanes of long loops are not always matched" },
         { "matmul_rows_f32", 1.05, 98, 1.01, "lanes of long loops are not always matched" },
         { "embed_bwd", 1.05, 98, 2.0, "the sort of the ids: digits come as they come" },
