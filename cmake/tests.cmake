@@ -61,15 +61,13 @@ foreach(t ${golden_sources})
     set(arguments "")
     if(name MATCHES "^golden_(train|models)$" AND CMAKE_C_FLAGS MATCHES "sanitize")
         set(arguments --device cpu) # the f64 loops take minutes under a sanitizer
-    elseif(name STREQUAL "golden_losses")
-        set(arguments --known)
     endif()
     add_test(NAME ${name} COMMAND ${name} ${arguments})
     set_tests_properties(${name} PROPERTIES TIMEOUT 600 ENVIRONMENT "${test_environment}")
 endforeach()
 target_sources(golden_losses PRIVATE tests/golden_run.c ${golden_adapters})
 target_include_directories(golden_losses PRIVATE ${CMAKE_BINARY_DIR})
-add_test(NAME golden_losses_cuda_sim COMMAND golden_losses --known)
+add_test(NAME golden_losses_cuda_sim COMMAND golden_losses)
 set_tests_properties(golden_losses_cuda_sim PROPERTIES TIMEOUT 600 ENVIRONMENT
     "PLUMB_TEST_DEVICE=cuda-sim;${test_environment}")
 # Programs built outside this tree link the plain library.

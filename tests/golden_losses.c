@@ -1,7 +1,7 @@
-/* golden_losses [--known] [DIR] - replays a folder of loss goldens (DIR/<family>/<member>.json; by
+/* golden_losses [DIR] - replays a folder of loss goldens (DIR/<family>/<member>.json; by
  * default the shared one) on ref in f64 and on $PLUMB_TEST_DEVICE (cpu) in f32. A line a member:
  * its name, cases, largest error (relative to values above 1). A member that is unknown counts as
- * failed, with --known as left out; exit code 1 when anything failed or nothing ran. */
+ * failed; exit code 1 when anything failed or nothing ran. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,8 +28,7 @@ static const struct golden_member *find(const char *member)
 
 struct tally {
     const struct plumb_device *dev; /* under test, beside ref */
-    bool known;
-    int passed, failed, left_out;
+    int passed, failed;
 };
 
 static struct golden_run one_case(struct plumb_golden *g, const struct golden_member *m, int i,
@@ -47,8 +46,8 @@ static void replay(const char *root, const char *member, struct tally *all)
     struct plumb_golden g;
     const struct golden_member *m = find(member);
     if (!m) {
-        printf("%s %s: no objective of this name\n", member, all->known ? "left out" : "FAILED");
-        all->failed += !all->known, all->left_out += all->known;
+        printf("%s FAILED: no objective of this name\n", member);
+        all->failed++;
         return;
     }
     if (!plumb_golden_load(&g, root, member)) {
@@ -108,10 +107,9 @@ int main(int argc, char **argv)
     struct plumb_device dev;
     struct dirent **list;
     const char *name = getenv("PLUMB_TEST_DEVICE"), *required = getenv("PLUMB_REQUIRE_SHARED");
-    const bool known = argc > 1 && !strcmp(argv[1], "--known");
-    const char *argument = argv[1 + known];
-    if (argc > 2 + known) {
-        fprintf(stderr, "usage: golden_losses [--known] [DIR]\n");
+    const char *argument = argv[1];
+    if (argc > 2) {
+        fprintf(stderr, "usage: golden_losses [DIR]\n");
         return 2;
     }
     if (!shared_folder(root, sizeof root, argument)) {
@@ -122,7 +120,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "error: %s\n", plumb_errmsg());
         return 1;
     }
-    struct tally all = { .dev = &dev, .known = known };
+    struct tally all = { .dev = &dev };
     const int n = scandir(root, &list, visible, alphasort);
     for (int i = 0; i < n; i++) {
         replay_family(root, list[i]->d_name, &all);
@@ -130,7 +128,6 @@ int main(int argc, char **argv)
     }
     if (n >= 0) free(list);
     plumb_device_close(&dev);
-    if (all.left_out) printf("%d left out\n", all.left_out);
     printf("%d passed, %d failed\n", all.passed, all.failed);
     return all.failed || !all.passed;
 }
