@@ -3,7 +3,7 @@
  * caller and outlive the run. */
 #pragma once
 #include "algos/schedule.h"
-#include <plumb/base.h>
+#include <plumb/pairwise.h>
 PLUMB_BEGIN_C
 
 /* None: NULL for strings, count 0 for lists, NaN for floats, PLUMB_NONE_INT for integers,
@@ -94,6 +94,10 @@ struct plumb_dpo_config {
     double discopop_tau;
     struct plumb_strings loss_type;   /* names of pairwise.def, summed */
     struct plumb_floats loss_weights; /* as many as loss_type; none = 1 each */
+    enum plumb_f_divergence f_divergence_type;
+    double f_alpha_divergence_coef;
+    double ld_alpha;    /* NaN = none */
+    bool use_weighting;
     enum plumb_truncation truncation_mode;
     bool precompute_ref_log_probs;
     int64_t precompute_ref_batch_size; /* PLUMB_NONE_INT = the training batch's */

@@ -5,27 +5,24 @@
 #include <plumb/reduce.h>
 #include <plumb/supervised.h>
 
-#include "algos/policy.h"
-#include "algos/tasks.h"
+#include "algos/pairs_extra.h"
 #include "runtime/read.h"
 #include "runtime/transfer.h"
 
 struct context {
     struct plumb_pairwise loss;    /* for all pairs; the epilogue runs it on ranges */
     struct plumb_supervised third; /* for all tokens of third sequences, which follow the pairs' */
-    const int32_t *offset;         /* loss.offset, in host memory */
+    const struct plumb_pairs_extra *extra;
+    const int32_t *offset; /* loss.offset, in host memory */
     const struct plumb_device *dev;
 };
 
 static int pairs_epilogue(const struct context *c, int64_t i, int64_t n)
 {
-    struct plumb_pairwise l = c->loss;
-    l.B = n;
-    l.offset += 2 * i;
-    l.ref_sum = plumb_tensor_at(l.ref_sum, 2 * i);
-    l.losses = plumb_tensor_at(l.losses, i);
-    l.logps = plumb_tensor_at(l.logps, 2 * i);
-    l.rewards = plumb_tensor_at(l.rewards, 2 * i);
+    struct plumb_pairwise l;
+    const int64_t first = c->offset[2 * i], count = c->offset[2 * (i + n)] - first;
+    PLUMB_TRY(plumb_pairwise_part(&c->loss, c->offset, first, count, &l));
+    PLUMB_TRY(plumb_pairs_extra_run(c->extra, &l));
     return plumb_pairwise(c->dev, &l);
 }
 
@@ -59,12 +56,12 @@ static double weight(const struct plumb_task *t, const struct plumb_example *e)
 /* The frozen model's sequence sums: given by the data, computed before, or by a pass now. */
 static int reference_sums(const struct plumb_trainer *tr, const struct plumb_batch *b,
                           struct plumb_arena *step, const struct plumb_example *e, int64_t count,
-                          struct plumb_tensor sums)
+                          struct plumb_tensor weight, struct plumb_tensor sums)
 {
     bool known = true;
     for (int64_t i = 0; i < count; i++)
         known = known && e[i].has_ref_logps;
-    if (!known) return plumb_pass_sums(&tr->ref, b, step, sums);
+    if (!known) return plumb_pass_sums_weighted(&tr->ref, b, step, weight, sums);
     struct plumb_tensor host;
     PLUMB_TRY(plumb_twin(step, sums, 2 * count, &host));
     for (int64_t i = 0; i < 2 * count; i++)
@@ -76,11 +73,18 @@ static int precompute(const struct plumb_task *t, struct plumb_trainer *tr, stru
                       int64_t count)
 {
     struct plumb_batch batch;
-    struct plumb_tensor sums;
+    struct plumb_pairs_extra x;
+    struct plumb_tensor sums, host;
     PLUMB_TRY(plumb_batch_build(&t->batching, e, count, &tr->step, &batch, NULL));
-    PLUMB_TRY(plumb_pass_sums_known(&tr->policy, &batch, &tr->step, &sums));
+    PLUMB_TRY(
+        plumb_pairs_extra_init(&x, t->options, &tr->policy, count, batch.targets.M, &tr->step));
+    PLUMB_TRY(plumb_pairs_extra_tokens(&x, t->options, count, &batch));
+    PLUMB_TRY(plumb_arena_tensor(&tr->step, tr->policy.prec.master, 2 * count, &sums));
+    PLUMB_TRY(plumb_pass_sums_weighted(&tr->policy, &batch, &tr->step, x.token_weight, sums));
+    PLUMB_TRY(plumb_twin_of(&tr->step, sums, 2 * count, &host));
+    PLUMB_TRY(plumb_device_sync(&tr->policy.dev));
     for (int64_t i = 0; i < 2 * count; i++)
-        e[i / 2].ref_logps[i % 2] = plumb_tensor_get(sums, i);
+        e[i / 2].ref_logps[i % 2] = plumb_tensor_get(host, i);
     return PLUMB_OK;
 }
 
@@ -99,6 +103,7 @@ struct work {
     struct plumb_batch batch;
     struct plumb_pass pass;
     struct results r, host;
+    struct plumb_pairs_extra extra;
     struct plumb_tensor token_losses; /* of third sequences, (targets) */
     void *group;
 };
@@ -126,6 +131,8 @@ static int plan(const struct plumb_task *t, const struct plumb_trainer *tr,
     PLUMB_TRY(plumb_batch_plan(z, step));
     PLUMB_TRY(
         push_results(t, &w, tr->policy.prec.master, (z->sequences + 1) / 2, z->targets, step));
+    PLUMB_TRY(plumb_pairs_extra_init(&w.extra, t->options, &tr->policy, (z->sequences + 1) / 2,
+                                     z->targets, step));
     PLUMB_TRY(plumb_twin(step, w.r.ref_sum, z->sequences + 1, &known));
     PLUMB_TRY(plumb_pass_sums_plan(&tr->policy, z->tokens, z->targets, step));
     return plumb_pass_init(&w.pass, &tr->policy, NULL, z->tokens, z->targets, tr->train != NULL,
@@ -151,7 +158,10 @@ static struct context loss_context(const struct plumb_task *t, const struct plum
     const struct plumb_pass *p = &w->pass;
     const struct plumb_targets *g = &plumb_batch_host(p->batch)->targets;
     const double pairs = (double)m->count, tokens = likelihood_tokens(o, g, m->count);
-    struct context c = { .loss = o->loss, .offset = g->offset, .dev = &tr->policy.dev };
+    struct context c = { .loss = o->loss,
+                         .extra = &w->extra,
+                         .offset = g->offset,
+                         .dev = &tr->policy.dev };
     c.loss.B = m->count;
     c.loss.offset = p->batch->targets.offset;
     c.loss.logp = p->head.logp;
@@ -163,6 +173,7 @@ static struct context loss_context(const struct plumb_task *t, const struct plum
     c.loss.logps = w->r.logps;
     c.loss.rewards = w->r.rewards;
     c.loss.dlogp = p->head.dlogp;
+    plumb_pairs_extra_set(&w->extra, &c.loss);
     if (t->batching.third != PLUMB_THIRD_NONE)
         c.third = (struct plumb_supervised){ .struct_bytes = sizeof c.third,
                                              .loss = PLUMB_SUPERVISED_NLL,
@@ -174,13 +185,15 @@ static struct context loss_context(const struct plumb_task *t, const struct plum
     return c;
 }
 
-/* Where the head may cut its chunks: between pairs, and anywhere in third sequences. */
-static int64_t groups(const struct plumb_targets *g, int64_t pairs, int32_t *group)
+/* Where the head may cut its chunks: between pairs, unless their loss is one of all, and anywhere
+ * in third sequences. */
+static int64_t groups(const struct plumb_pairs *o, const struct plumb_targets *g, int64_t pairs,
+                      int32_t *group)
 {
     int64_t n = 0;
     for (int64_t i = 0; i <= pairs; i++)
-        group[n++] = g->offset[2 * i];
-    for (int32_t i = group[pairs]; i < g->M; i++)
+        if (i == 0 || i == pairs || !plumb_pairs_are_one(o)) group[n++] = g->offset[2 * i];
+    for (int32_t i = g->offset[2 * pairs]; i < g->M; i++)
         group[n++] = i + 1;
     return n - 1;
 }
@@ -216,10 +229,14 @@ static int micro(const struct plumb_task *t, struct plumb_trainer *tr, const str
     struct plumb_batch *b = &w->batch;
     PLUMB_TRY(plumb_batch_build(&t->batching, m->e, m->count, &tr->step, b, NULL));
     PLUMB_TRY(push_results(t, w, tr->policy.prec.master, m->count, b->targets.M, &tr->step));
+    PLUMB_TRY(plumb_pairs_extra_init(&w->extra, o, &tr->policy, m->count, b->targets.M, &tr->step));
+    PLUMB_TRY(plumb_pairs_extra_tokens(&w->extra, o, m->count, b));
     if (!o->reference_free)
-        PLUMB_TRY(reference_sums(tr, b, &tr->step, m->e, m->count, w->r.ref_sum));
+        PLUMB_TRY(
+            reference_sums(tr, b, &tr->step, m->e, m->count, w->extra.token_weight, w->r.ref_sum));
     PLUMB_TRY(plumb_pass_init(&w->pass, &tr->policy, b, b->N, b->targets.M, m->train, &tr->step));
-    const int64_t n = groups(&plumb_batch_host(b)->targets, m->count, w->group);
+    w->pass.head.log_sum_sq = w->extra.log_sum_sq;
+    const int64_t n = groups(o, &plumb_batch_host(b)->targets, m->count, w->group);
     struct context ctx = loss_context(t, tr, m, w);
     PLUMB_TRY(plumb_pass_run(&tr->policy, &w->pass, w->group, n, epilogue, &ctx));
     if (t->batching.third != PLUMB_THIRD_NONE) PLUMB_TRY(sum_third(tr, w, m->count));

@@ -1,6 +1,8 @@
 /* DPO, CPO, ORPO and TPO: what each makes of the trainer of pairs. */
 #include "algos/tasks.h"
 
+#include <math.h>
+
 static void add_term(struct plumb_pairs *p, enum plumb_pairwise_loss loss, double weight)
 {
     p->terms[p->loss.term_count++] = (struct plumb_pairwise_term){ loss, weight };
@@ -8,9 +10,35 @@ static void add_term(struct plumb_pairs *p, enum plumb_pairwise_loss loss, doubl
 
 static struct plumb_pairs start(double beta, double label_smoothing)
 {
-    return (struct plumb_pairs){ .loss = { .struct_bytes = sizeof(struct plumb_pairwise),
+    return (struct plumb_pairs){ .ld_alpha = NAN,
+                                 .loss = { .struct_bytes = sizeof(struct plumb_pairwise),
                                            .beta = beta,
                                            .label_smoothing = label_smoothing } };
+}
+
+/* A divergence changes log-ratios: likelihoods have none. */
+static bool is_likelihood(int id)
+{
+    return id == PLUMB_PAIR_SFT || id == PLUMB_PAIR_NLL || id == PLUMB_PAIR_NLL_NORM;
+}
+
+static int check_dpo(const struct plumb_dpo_config *c, int id)
+{
+    const char *name = plumb_pairwise_name(id);
+    if (id == PLUMB_PAIR_EXO_PAIR && c->label_smoothing == 0)
+        return plumb_fail(PLUMB_EUSAGE, "loss_type %s wants label_smoothing above 0", name);
+    if (c->use_weighting && (id == PLUMB_PAIR_AOT || id == PLUMB_PAIR_AOT_UNPAIRED))
+        return plumb_fail(PLUMB_EUSAGE,
+                          "use_weighting: loss_type %s sorts pairs, no weight is one "
+                          "pair's then",
+                          name);
+    if (c->f_divergence_type != PLUMB_F_REVERSE_KL && !is_likelihood(id) &&
+        !plumb_pairwise_takes_divergence(id))
+        return plumb_fail(PLUMB_EUSAGE,
+                          "loss_type %s wants f_divergence_type reverse_kl: it is no loss of a "
+                          "difference of log-ratios",
+                          name);
+    return PLUMB_OK;
 }
 
 int plumb_task_dpo(const struct plumb_dpo_config *c, struct plumb_pairs *p, struct plumb_task *out)
@@ -18,6 +46,10 @@ int plumb_task_dpo(const struct plumb_dpo_config *c, struct plumb_pairs *p, stru
     const int64_t count = c->loss_type.count;
     *p = start(c->beta, c->label_smoothing);
     p->loss.discopop_tau = c->discopop_tau;
+    p->loss.f_divergence = c->f_divergence_type;
+    p->loss.f_alpha_divergence_coef = c->f_alpha_divergence_coef;
+    p->ld_alpha = c->ld_alpha;
+    p->use_weighting = c->use_weighting;
     if (count < 1 || count > 8)
         return plumb_fail(PLUMB_EUSAGE, "loss_type: %lld values, 1 to 8 are possible",
                           (long long)count);
@@ -30,6 +62,7 @@ int plumb_task_dpo(const struct plumb_dpo_config *c, struct plumb_pairs *p, stru
             return plumb_fail(PLUMB_EUSAGE,
                               "loss_type: \"%s\" is unknown; `plumb losses` lists them",
                               c->loss_type.item[i]);
+        PLUMB_TRY(check_dpo(c, id));
         add_term(p, (enum plumb_pairwise_loss)id,
                  c->loss_weights.count > 0 ? c->loss_weights.item[i] : 1);
     }

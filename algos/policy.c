@@ -59,8 +59,9 @@ int plumb_pass_sums_plan(const struct plumb_model *m, int64_t tokens, int64_t ta
     return rc;
 }
 
-int plumb_pass_sums(const struct plumb_model *m, const struct plumb_batch *batch,
-                    struct plumb_arena *step, struct plumb_tensor sums)
+int plumb_pass_sums_weighted(const struct plumb_model *m, const struct plumb_batch *batch,
+                             struct plumb_arena *step, struct plumb_tensor weight,
+                             struct plumb_tensor sums)
 {
     struct plumb_pass p;
     const struct plumb_mark mark = plumb_arena_mark(step);
@@ -71,10 +72,17 @@ int plumb_pass_sums(const struct plumb_model *m, const struct plumb_batch *batch
                                     .R = batch->targets.R,
                                     .offset = batch->targets.offset,
                                     .x = p.head.logp,
-                                    .y = sums };
+                                    .y = sums,
+                                    .weight = weight };
     const int rc = plumb_segsum_fwd(&m->dev, &s);
     plumb_arena_reset_queued(step, mark);
     return rc;
+}
+
+int plumb_pass_sums(const struct plumb_model *m, const struct plumb_batch *batch,
+                    struct plumb_arena *step, struct plumb_tensor sums)
+{
+    return plumb_pass_sums_weighted(m, batch, step, (struct plumb_tensor){ 0 }, sums);
 }
 
 int plumb_pass_sums_known(const struct plumb_model *m, const struct plumb_batch *batch,

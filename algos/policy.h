@@ -27,6 +27,10 @@ int plumb_pass_fetch(struct plumb_pass *p);
  * released before returning. */
 int plumb_pass_sums(const struct plumb_model *m, const struct plumb_batch *batch,
                     struct plumb_arena *step, struct plumb_tensor sums);
+/* The same of each token times its weight (targets); absent = 1. */
+int plumb_pass_sums_weighted(const struct plumb_model *m, const struct plumb_batch *batch,
+                             struct plumb_arena *step, struct plumb_tensor weight,
+                             struct plumb_tensor sums);
 /* The pushes of plumb_pass_sums, for planning. */
 int plumb_pass_sums_plan(const struct plumb_model *m, int64_t tokens, int64_t targets,
                          struct plumb_arena *step);

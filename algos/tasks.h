@@ -24,6 +24,8 @@ struct plumb_pairs {
     double reward_alpha; /* AlphaPO's shape of rewards/: beta (1 - e^(-alpha logp)) / alpha;
                           * 0 = beta (logp - reference) */
     enum plumb_likelihood likelihood;
+    double ld_alpha;    /* of tokens beyond the length of a pair's shorter side; NaN = all count */
+    bool use_weighting; /* pairs by how likely the policy finds both sides */
     double likelihood_weight; /* of what no term holds: prompts or third completions, >= 0 */
     bool nll_metric, log_odds;
 };

@@ -53,6 +53,7 @@ struct plumb_logprob plumb_head_args(const struct plumb_model *m, const struct p
         .logp = h->logp,
         .entropy = h->entropy,
         .mean_logit = h->mean_logit,
+        .log_sum_sq = h->log_sum_sq,
         .argmax = h->argmax,
         .work = h->work,
     };

@@ -241,7 +241,8 @@ static int run_algorithm(struct plumb_trajectory *g)
             .train = g->train,
             .beta = plumb_trajectory_option(g, "beta", 0.1),
             .label_smoothing = plumb_trajectory_option(g, "label_smoothing", 0),
-            .discopop_tau = plumb_trajectory_option(g, "discopop_tau", 0.05)
+            .discopop_tau = plumb_trajectory_option(g, "discopop_tau", 0.05),
+            .ld_alpha = plumb_trajectory_option(g, "ld_alpha", NAN)
         };
         read_losses(h, types, weights, &c);
         struct plumb_pairs o;

@@ -59,6 +59,7 @@ static struct plumb_dpo_config options(bool share, int64_t steps)
     static const char *const sigmoid[] = { "sigmoid" };
     struct plumb_dpo_config c = {
         .beta = 0.1,
+        .ld_alpha = NAN,
         .loss_type = { sigmoid, 1 },
         .train = { .train_sampling_strategy = PLUMB_SAMPLING_SEQUENTIAL,
                    .share_prompts = share,

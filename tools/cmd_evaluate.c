@@ -6,8 +6,8 @@
 #include "algos/tasks.h"
 #include "io/file.h"
 #include "runtime/read.h"
-#include "tools/model_files.h"
 #include "tools/command.h"
+#include "tools/model_files.h"
 #include "tools/option_rows.h"
 #include "tools/session.h"
 #include "tools/train_options.h"
@@ -150,6 +150,7 @@ static int make_task(struct evaluation *e)
                                             .beta = c->beta,
                                             .label_smoothing = c->label_smoothing,
                                             .discopop_tau = c->discopop_tau,
+                                            .ld_alpha = NAN,
                                             .loss_type = c->loss_type,
                                             .loss_weights = c->loss_weights };
         w->use = PLUMB_USE_PREFERENCE;

@@ -23,6 +23,16 @@ static const struct plumb_option rows[] = {
             "1.16 ignores; robust corrects for it, exo_pair needs it"),
     R_FLOAT(C, discopop_tau, PLUMB_OPT_ABOVE_LO, 0, 1e3, "0.05", "",
             "temperature of loss_type discopop"),
+    R_CHOICE(C, "f_divergence_type", f_divergence_type, "reverse_kl",
+             "divergence from the reference model that the losses of a difference of log-ratios "
+             "answer to",
+             R_LIST("reverse_kl", "forward_kl", "js_divergence", "alpha_divergence")),
+    R_FLOAT(C, f_alpha_divergence_coef, 0, -1e3, 1e3, "0.5", "", "alpha of alpha_divergence"),
+    R_FLOAT(C, ld_alpha, PLUMB_OPT_NONE, 0, 1, NULL, "",
+            "what a token counts beyond the length of its pair's shorter completion, in the "
+            "policy's log-probs and the reference's; None = as any other"),
+    R_BOOL(C, use_weighting, "false",
+           "weigh pairs by how likely the policy finds both completions (WPO)"),
     R_CHOICE(C, "truncation_mode", truncation_mode, "keep_start",
              "which end of a sequence over max_length stays", R_LIST(PLUMB_TRUNCATION_NAMES)),
     R_BOOL(C, precompute_ref_log_probs, "false",
@@ -33,10 +43,6 @@ static const struct plumb_option rows[] = {
 };
 
 static const struct plumb_option fixed[] = {
-    R_ONLY(ld_alpha, "length desensitising is not built", "None", "1"),
-    R_ONLY(f_divergence_type, "other divergences are not built", "reverse_kl"),
-    R_ANY(f_alpha_divergence_coef, "has no effect with reverse_kl"),
-    R_ONLY(use_weighting, "WPO is not built", "false"),
     R_ONLY(sync_ref_model, "a moving reference model is not built", "false"),
     R_ANY(ref_model_mixup_alpha, "has no effect without sync_ref_model"),
     R_ANY(ref_model_sync_steps, "has no effect without sync_ref_model"),

@@ -84,5 +84,7 @@ int plumb_pairwise_part(const struct plumb_pairwise *a, const int32_t *offset, i
 /* TRL's loss_type name to id, or -1; id to name, or NULL. */
 int plumb_pairwise_find(const char *name);
 const char *plumb_pairwise_name(int id);
+/* Whether f_divergence changes the loss. */
+bool plumb_pairwise_takes_divergence(int id);
 
 PLUMB_END_C

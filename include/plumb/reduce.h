@@ -3,9 +3,9 @@
 #include <plumb/base.h>
 PLUMB_BEGIN_C
 
-/* Sums or means of runs of a vector: y[r] = scale * sum (or mean) of discount^t x[offset[r] + t];
- * an empty run gives 0. Backward: dx[offset[r] + t] = scale * discount^t * dy[r] (or that over the
- * length). With a discount: returns of segments, advantages of CPL (arXiv:2310.13639). */
+/* Sums or means of runs of a vector: y[r] = scale * sum (or mean) of discount^t w x at offset[r] +
+ * t; an empty run gives 0. Backward: dx[offset[r] + t] = scale * discount^t * w * dy[r] (or that
+ * over the length). With a discount: returns of segments, advantages of CPL (arXiv:2310.13639). */
 struct plumb_segsum {
     size_t struct_bytes;
     int64_t M, R;
@@ -15,6 +15,7 @@ struct plumb_segsum {
     struct plumb_tensor x, y;    /* (M) in, (R) out; f32 */
     struct plumb_tensor dy, dx;  /* (R) in, (M) out (entries outside the runs are not written);
                                   * f32 */
+    struct plumb_tensor weight;  /* (M) in, f32: w; absent = 1 */
 };
 /* f64 accumulation, rounded once. */
 int plumb_segsum_fwd(const struct plumb_device *dev, const struct plumb_segsum *a);

@@ -7,6 +7,7 @@
 
 #include "kernels/formula.h"
 #include "kernels/op.h"
+#include "kernels/pairwise/divergence.h"
 #include "kernels/sequence_part.h"
 
 PLUMB_CPU_DECLARE(plumb_pairwise_cpu, plumb_pairwise);
@@ -21,6 +22,8 @@ enum { FORMULAS = sizeof formulas / sizeof *formulas };
 
 int plumb_pairwise_find(const char *name) { return plumb_formula_find(formulas, FORMULAS, name); }
 const char *plumb_pairwise_name(int id) { return plumb_formula_name(formulas, FORMULAS, id); }
+
+bool plumb_pairwise_takes_divergence(int id) { return plumb_pair_takes_divergence(id); }
 
 /* The tensor that a loss cannot do without, or NULL. */
 static const struct plumb_tensor *needed(const struct plumb_pairwise *a, enum plumb_pairwise_loss l,

@@ -42,7 +42,7 @@ static int check_segsum(const struct plumb_device *dev, const struct plumb_segsu
     if (a->R > 0)
         PLUMB_TRY(
             plumb_check_tensor("segsum", dev, backward ? "dy" : "y", shorter, PLUMB_MASK_F32));
-    return PLUMB_OK;
+    return plumb_check_optional("segsum", dev, "weight", &a->weight, PLUMB_MASK_F32);
 }
 
 int plumb_segsum_fwd(const struct plumb_device *dev, const struct plumb_segsum *a)

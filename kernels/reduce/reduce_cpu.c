@@ -10,7 +10,7 @@ enum { STRIP = 512 }; /* columns of a tile: its sums stay in the nearest cache *
 
 int PLUMB_CPU_FN(plumb_segsum_fwd_cpu)(const struct plumb_segsum *a)
 {
-    const float *x = a->x.data;
+    const float *x = a->x.data, *w = a->weight.data;
     float *y = a->y.data;
     const double discount = plumb_segsum_discounts(a) ? a->discount : 1;
 #pragma omp parallel for schedule(static) if (a->M > 65536)
@@ -18,7 +18,7 @@ int PLUMB_CPU_FN(plumb_segsum_fwd_cpu)(const struct plumb_segsum *a)
         const int64_t length = a->offset[r + 1] - a->offset[r];
         double sum = 0, weight = 1;
         for (int64_t i = a->offset[r]; i < a->offset[r + 1]; i++) {
-            sum += weight * (double)x[i];
+            sum += weight * (w ? (double)w[i] * (double)x[i] : (double)x[i]);
             weight *= discount;
         }
         y[r] = (float)plumb_segsum_scaled(a, sum, length);
@@ -28,7 +28,7 @@ int PLUMB_CPU_FN(plumb_segsum_fwd_cpu)(const struct plumb_segsum *a)
 
 int PLUMB_CPU_FN(plumb_segsum_bwd_cpu)(const struct plumb_segsum *a)
 {
-    const float *dy = a->dy.data;
+    const float *dy = a->dy.data, *w = a->weight.data;
     float *dx = a->dx.data;
     const double discount = plumb_segsum_discounts(a) ? a->discount : 1;
 #pragma omp parallel for schedule(static) if (a->M > 65536)
@@ -36,7 +36,7 @@ int PLUMB_CPU_FN(plumb_segsum_bwd_cpu)(const struct plumb_segsum *a)
         const int64_t length = a->offset[r + 1] - a->offset[r];
         double g = plumb_segsum_scaled(a, (double)dy[r], length); /* empty runs write nothing */
         for (int64_t i = a->offset[r]; i < a->offset[r + 1]; i++) {
-            dx[i] = (float)g;
+            dx[i] = (float)(w ? g * (double)w[i] : g);
             g *= discount;
         }
     }

@@ -1,5 +1,5 @@
-/* Cases of the reductions. segsum: elements, runs, mean; opt: scale, discount. colsum: rows,
- * columns, extra elements between rows. */
+/* Cases of the reductions. segsum: elements, runs, mean, 1 = weights; opt: scale, discount.
+ * colsum: rows, columns, extra elements between rows. */
 #include <plumb/reduce.h>
 
 #include "kernels/op.h"
@@ -15,6 +15,8 @@ static const struct plumb_case segsum_cases[] = {
     { "several threads", { 70000, 40, 1 } },
     { "scaled and discounted", { 333, 12, 0 }, { -0.25, 0.9375 } },
     { "means of long runs, discounted", { 20000, 5, 1 }, { 0, 0.999 } },
+    { "weighted", { 3333, 12, 0, 1 } },
+    { "weighted means, scaled and discounted", { 5000, 12, 1, 1 }, { -0.25, 0.9375 } },
     { "64 k log-probs in 512 sequences", { 65536, 512 }, .bench = true },
     { "1 M log-probs in 2048 sequences", { 1 << 20, 2048, 1 }, .bench = true },
 };
@@ -39,6 +41,8 @@ static void segsum_setup(const struct plumb_case *c, struct plumb_case_mem *m, v
     a->offset = offset;
     plumb_case_in(m, &a->x, &a->dx, PLUMB_CASE_STAT, "x", offset[a->R], -3, 3);
     plumb_case_out(m, &a->y, &a->dy, PLUMB_CASE_STAT, "y", a->R);
+    if (c->dim[3])
+        plumb_case_in(m, &a->weight, NULL, PLUMB_CASE_STAT, "weight", offset[a->R], 0, 2);
     a->M = offset[a->R];
 }
 

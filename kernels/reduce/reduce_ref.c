@@ -3,9 +3,12 @@
 
 #include "kernels/reduce/reduce.h"
 
-static double weight_at(const struct plumb_segsum *a, int64_t t, enum plumb_dtype round)
+/* Of element i, the t-th of its run. */
+static double weight_at(const struct plumb_segsum *a, int64_t i, int64_t t, enum plumb_dtype round)
 {
-    return plumb_segsum_discounts(a) ? plumb_dtype_round(round, pow(a->discount, (double)t)) : 1;
+    const double w = a->weight.data ? ((const double *)a->weight.data)[i] : 1;
+    const bool discounts = plumb_segsum_discounts(a);
+    return discounts ? plumb_dtype_round(round, w * pow(a->discount, (double)t)) : w;
 }
 
 void plumb_segsum_fwd_ref(const struct plumb_segsum *a, enum plumb_dtype round)
@@ -16,7 +19,7 @@ void plumb_segsum_fwd_ref(const struct plumb_segsum *a, enum plumb_dtype round)
         const int64_t length = a->offset[r + 1] - a->offset[r];
         double sum = 0;
         for (int64_t i = a->offset[r]; i < a->offset[r + 1]; i++)
-            sum = plumb_dtype_round(round, sum + weight_at(a, i - a->offset[r], round) * x[i]);
+            sum = plumb_dtype_round(round, sum + weight_at(a, i, i - a->offset[r], round) * x[i]);
         y[r] = plumb_dtype_round(round, plumb_segsum_scaled(a, sum, length));
     }
 }
@@ -28,7 +31,7 @@ void plumb_segsum_bwd_ref(const struct plumb_segsum *a, enum plumb_dtype round)
     for (int64_t r = 0; r < a->R; r++) {
         const int64_t length = a->offset[r + 1] - a->offset[r];
         for (int64_t i = a->offset[r]; i < a->offset[r + 1]; i++)
-            dx[i] = plumb_dtype_round(round, weight_at(a, i - a->offset[r], round) *
+            dx[i] = plumb_dtype_round(round, weight_at(a, i, i - a->offset[r], round) *
                                                  plumb_segsum_scaled(a, dy[r], length));
     }
 }

@@ -85,7 +85,7 @@ PLUMB_DEVICE void fill(const float *x, const struct segsum_range *r, int64_t bas
 PLUMB_DEVICE void add_up(const struct segsum_job *j, const struct segsum_range *r,
                          const int32_t *at, bool aligned, float *stage, double (*sums)[WARPS + 1])
 {
-    const float *x = (const float *)j->a.x.data;
+    const float *x = (const float *)j->a.x.data, *w = (const float *)j->a.weight.data;
     double sum = 0, weight = power(j, threadIdx.x);
     int run = 0;
     for (int64_t base = r->begin / SECTOR * SECTOR; run < r->count; base += CHUNK) {
@@ -97,7 +97,8 @@ PLUMB_DEVICE void add_up(const struct segsum_job *j, const struct segsum_range *
             const int64_t to = end < base + CHUNK ? end : base + CHUNK;
             const int64_t skip = (threadIdx.x - (from - begin)) & (BLOCK - 1);
             for (int64_t i = from + skip; i < to; i += BLOCK) {
-                sum += weight * (double)stage[i - base];
+                const double own = (double)stage[i - base];
+                sum += weight * (w ? (double)w[i] * own : own);
                 weight *= j->leap;
             }
             if (end > base + CHUNK) break;
@@ -145,7 +146,9 @@ PLUMB_DEVICE float spread(const struct segsum_job *j, const int32_t *at, const d
                           int64_t i)
 {
     const int run = find(at, count, i);
-    return (float)(power(j, i - at[run]) * g[run]);
+    const float *w = (const float *)j->a.weight.data;
+    const double own = power(j, i - at[run]) * g[run];
+    return (float)(w ? own * (double)w[i] : own);
 }
 
 __global__ void segsum_spread(struct segsum_job j, bool aligned)
