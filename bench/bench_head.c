@@ -1,16 +1,6 @@
 /* The head against the matrix products of its own schedule, in one run: what the row work between
  * the products costs. Usage: bench_head [repeats]. */
-#include <math.h>
-#include <plumb/logprob.h>
-#include <plumb/matmul.h>
-#include <plumb/rng.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-
-#include "kernels/logprob/logprob_plan.h"
-#include "kernels/simd.h"
+#include "bench/head_products.h"
 
 enum measure { THREE, FUSED, FOUR, APART, FORWARD_GEMM, FORWARD, DENSE, MEASURES };
 
@@ -23,123 +13,6 @@ static const char *const names[MEASURES] = {
     "plumb_logprob_fwd",
     "three products over all rows and an (N,V) matrix",
 };
-
-struct bench {
-    struct plumb_logprob a;
-    struct plumb_logprob_plan plan;
-    char *scratch; /* of the products: laid out as the head's own */
-    float *logits; /* (N,V), for DENSE alone */
-};
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void must(int rc)
-{
-    if (rc == PLUMB_OK) return;
-    fprintf(stderr, "bench_head: %s\n", plumb_errmsg());
-    exit(1);
-}
-
-static void *take(size_t bytes)
-{
-    void *p = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    if (!p) {
-        fprintf(stderr, "bench_head: no memory for %zu bytes\n", bytes);
-        exit(1);
-    }
-    return memset(p, 0, bytes);
-}
-
-static struct plumb_tensor normal(int64_t n, enum plumb_dtype type, uint64_t seed, double size)
-{
-    const struct plumb_tensor t = { take((size_t)n * plumb_dtype_bytes(type)), type };
-    const struct plumb_rng_key key = { .seed = seed, .purpose = PLUMB_RNG_TEST };
-    for (int64_t i = 0; i < n; i++)
-        plumb_store(t.data, type == PLUMB_BF16, i,
-                    (float)(size * plumb_rng_normal(&key, (uint64_t)i)));
-    return t;
-}
-
-static struct plumb_tensor part(const struct plumb_tensor *t, int64_t row, int64_t width)
-{
-    return (struct plumb_tensor){
-        (char *)t->data + (size_t)(row * width) * plumb_dtype_bytes(t->dtype), t->dtype
-    };
-}
-
-/* The products of one slice: z = x W^T, or dX += dZ W and dW += dZ^T x. */
-static void logits_of(const struct bench *b, struct plumb_tensor x, int64_t rows, int64_t from,
-                      int64_t width, float *z)
-{
-    const struct plumb_matmul m = { .struct_bytes = sizeof m,
-                                    .M = rows,
-                                    .N = width,
-                                    .K = b->a.H,
-                                    .a = x,
-                                    .b = part(&b->a.w, from, b->a.H),
-                                    .trans_b = true,
-                                    .c = { z, PLUMB_F32 },
-                                    .batch_invariant = true };
-    must(plumb_matmul(&plumb_cpu, &m));
-}
-
-static void gradients_of(const struct bench *b, struct plumb_tensor x, struct plumb_tensor dz,
-                         int64_t stride, float *dx, int64_t rows, int64_t from, int64_t width)
-{
-    const struct plumb_matmul to_x = { .struct_bytes = sizeof to_x,
-                                       .M = rows,
-                                       .N = b->a.H,
-                                       .K = width,
-                                       .a = dz,
-                                       .lda = stride,
-                                       .b = part(&b->a.w, from, b->a.H),
-                                       .c = { dx, PLUMB_F32 },
-                                       .accumulate = from > 0 };
-    const struct plumb_matmul to_w = { .struct_bytes = sizeof to_w,
-                                       .M = width,
-                                       .N = b->a.H,
-                                       .K = rows,
-                                       .a = dz,
-                                       .lda = stride,
-                                       .trans_a = true,
-                                       .b = x,
-                                       .c = part(&b->a.dw, from, b->a.H),
-                                       .accumulate = true };
-    must(plumb_matmul(&plumb_cpu, &to_x));
-    must(plumb_matmul(&plumb_cpu, &to_w));
-}
-
-static int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
-
-/* One chunk's products; `again`: backward makes the logits too. */
-static void chunk(const struct bench *b, const struct plumb_logprob_layout *l, int64_t first,
-                  int64_t rows, bool forward, bool backward, bool again)
-{
-    const struct plumb_logprob_plan *p = &b->plan;
-    const struct plumb_tensor x = part(&b->a.x, first, b->a.H);
-    const struct plumb_tensor dz = { b->scratch + l->dz, b->a.x.dtype };
-    const bool kept = l == &p->kept;
-    float *z = (float *)(void *)(b->scratch + l->z), *dx = (float *)(void *)(b->scratch + l->dx);
-    for (int64_t v = 0; v < p->vocab && forward; v += p->slice)
-        logits_of(b, x, rows, v, least(p->slice, p->vocab - v), kept ? z + v * rows : z);
-    for (int64_t v = 0; v < p->vocab && backward; v += p->slice) {
-        const int64_t width = least(p->slice, p->vocab - v);
-        if (again) logits_of(b, x, rows, v, width, z);
-        gradients_of(b, x, dz, p->dz_stride, dx, rows, v, width);
-    }
-}
-
-static void products(const struct bench *b, const struct plumb_logprob_layout *l, bool backward)
-{
-    const bool again = l == &b->plan.streamed;
-    for (int64_t n = 0; n < b->a.N; n += l->rows)
-        chunk(b, l, n, least(l->rows, b->a.N - n), true, backward, again);
-}
 
 static void dense(const struct bench *b)
 {
@@ -158,9 +31,9 @@ static int ready(void *ctx, int64_t first, int64_t count)
 static void run(const struct bench *b, enum measure what)
 {
     switch (what) {
-    case THREE: products(b, &b->plan.kept, true); break;
-    case FOUR: products(b, &b->plan.streamed, true); break;
-    case FORWARD_GEMM: products(b, &b->plan.streamed, false); break;
+    case THREE: products(b, &b->plan.kept, b->plan.kept.rows, true); break;
+    case FOUR: products(b, &b->plan.streamed, b->plan.streamed.rows, true); break;
+    case FORWARD_GEMM: products(b, &b->plan.streamed, b->plan.streamed.rows, false); break;
     case FUSED: must(plumb_logprob_fused(&plumb_cpu, &b->a)); break;
     case DENSE: dense(b); break;
     default:
