@@ -1,6 +1,6 @@
-/* The fused loss of DPO against the matrix products of its schedule, in one run: three, and four with
- * a reference model whose log-probs are made too. bench/peers/run.py measures other systems beside
- * it. Usage: bench_dpo N H V float32|bfloat16 [repeats]; the last line is JSON. */
+/* The fused loss of DPO against the matrix products of its schedule, in one run: three, and four
+ * with a reference model whose log-probs are made too. bench/peers/run.py measures other systems
+ * beside it. Usage: bench_dpo N H V float32|bfloat16 [repeats]; the last line is JSON. */
 #include <plumb/pairwise.h>
 
 #include "bench/head_products.h"
