@@ -36,6 +36,10 @@ static struct plumb_policy_row row_of(const struct plumb_policy *a,
     for (int64_t t = a->offset[b]; t < a->offset[b + 1]; t++) {
         if (logs) s.sampler += plumb_policy_sampler_log(at(&a->sampler_ratio, t, 1));
         if (!counts(a, t)) continue;
+        if (o->level == PLUMB_LEVEL_TOKEN) { /* nothing else is asked of the row */
+            s.tokens++;
+            continue;
+        }
         const struct plumb_policy_input in = input(a, b, t);
         plumb_policy_add(o, &in, &s);
     }
