@@ -49,9 +49,11 @@ static inline struct plumb_tensor normal(int64_t n, enum plumb_dtype type, uint6
 {
     const struct plumb_tensor t = { take((size_t)n * plumb_dtype_bytes(type)), type };
     const struct plumb_rng_key key = { .seed = seed, .purpose = PLUMB_RNG_TEST };
+    static float some[65521]; /* a prime: rows of any width differ */
+    for (int64_t i = 0; i < 65521; i++)
+        some[i] = (float)(size * plumb_rng_normal(&key, (uint64_t)i));
     for (int64_t i = 0; i < n; i++)
-        plumb_store(t.data, type == PLUMB_BF16, i,
-                    (float)(size * plumb_rng_normal(&key, (uint64_t)i)));
+        plumb_store(t.data, type == PLUMB_BF16, i, some[i % 65521]);
     return t;
 }
 

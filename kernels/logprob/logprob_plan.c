@@ -3,9 +3,10 @@
 
 enum {
     ALIGN = 64,
-    /* Rows of a kept chunk: the tile of 36 MiB is 192 rows of 49152 columns. Each chunk reads and
-     * writes all of dw once, so fewer rows would cost more than they save. */
-    TILE_BYTES = 36 << 20,
+    /* Rows of a kept chunk: 256 of 32768 columns, where all of scratch is then a twentieth of what
+     * the plain computation takes for 2048 rows; never fewer than 192, because each chunk reads and
+     * writes all of dw once, which would cost more than they save. */
+    TILE_BYTES = 32 << 20,
     LEAST_KEPT = 192,
     MOST_KEPT = 1024,
     MOST_STREAMED = 1024, /* products gain nothing beyond */
