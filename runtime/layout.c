@@ -14,8 +14,9 @@
              : 'd', struct plumb_tensor                                                            \
              : 't', default                                                                        \
              : sizeof(((struct type *)0)->field) == sizeof(void *) ? 'p' : 'x')
-#define FIELD(type, field)                                                                         \
-    { #field, offsetof(struct type, field), sizeof(((struct type *)0)->field), KIND(type, field) },
+#define FIELD(type, field, of)                                                                     \
+    { #field, offsetof(struct type, field), sizeof(((struct type *)0)->field), KIND(type, field),  \
+      #of },
 
 #define STRUCT(type) static const struct plumb_layout_field type##_fields[] = {
 #define END(type)                                                                                  \
@@ -28,7 +29,7 @@
 
 #define STRUCT(type)                                                                               \
     { #type, sizeof(struct type), type##_fields, sizeof type##_fields / sizeof *type##_fields },
-#define FIELD(type, field)
+#define FIELD(type, field, of)
 #define END(type)
 static const struct plumb_layout layouts[] = {
 #include "gen/layouts.h"

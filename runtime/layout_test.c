@@ -59,5 +59,7 @@ Test(layout, kinds_are_those_of_the_headers)
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         cr_expect_eq(find(known[i].type, known[i].name)->kind, known[i].kind, "%s.%s",
                      known[i].type, known[i].name);
+    cr_expect_str_eq(find("plumb_attention", "forest")->of, "plumb_forest");
+    cr_expect_str_eq(find("plumb_attention", "K")->of, "");
     cr_expect_eq(find("plumb_pairwise", "beta")->offset, offsetof(struct plumb_pairwise, beta));
 }

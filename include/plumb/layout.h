@@ -10,6 +10,7 @@ struct plumb_layout_field {
     const char *name;
     size_t offset, bytes;
     char kind;
+    const char *of; /* of 'x' and 'p': the struct that it is or points to, "" where none */
 };
 
 struct plumb_layout {

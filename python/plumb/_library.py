@@ -66,7 +66,7 @@ version = lib.plumb_version().decode()
 class _Field(ctypes.Structure):
     _fields_ = [
         ("name", ctypes.c_char_p), ("offset", ctypes.c_size_t), ("bytes", ctypes.c_size_t),
-        ("kind", ctypes.c_char),
+        ("kind", ctypes.c_char), ("of", ctypes.c_char_p),
     ]
 
 
@@ -95,14 +95,22 @@ _CTYPES = {
 }
 
 
-def _build(layout, tensor):
+def _type_of(field):
+    if field.kind in _CTYPES:
+        return _CTYPES[field.kind]
+    if field.kind == b"t":
+        return _struct("plumb_tensor")
+    if field.of.decode() in _layouts:
+        return _struct(field.of.decode())
+    return ctypes.c_char * field.bytes
+
+
+def _build(layout):
     """The ctypes struct of one layout; `kinds` says what each field is."""
     fields, kinds = [], {}
     for field in layout.fields[: layout.field_count]:
-        name = field.name.decode()
-        kinds[name] = field.kind.decode()
-        of = tensor if field.kind == b"t" else _CTYPES.get(field.kind, ctypes.c_char * field.bytes)
-        fields.append((name, of))
+        kinds[field.name.decode()] = field.kind.decode()
+        fields.append((field.name.decode(), _type_of(field)))
     made = type(layout.name.decode(), (ctypes.Structure,), {"_fields_": fields, "kinds": kinds})
     for field in layout.fields[: layout.field_count]:
         if getattr(made, field.name.decode()).offset != field.offset:
@@ -112,10 +120,17 @@ def _build(layout, tensor):
     return made
 
 
+def _struct(name):
+    if name not in structs:
+        structs[name] = _build(_layouts[name])
+    return structs[name]
+
+
 _layouts = {layout.name.decode(): layout for layout in _table(lib.plumb_layouts, _Layout)}
-Tensor = _build(_layouts["plumb_tensor"], None)
-structs = {name: _build(layout, Tensor) for name, layout in _layouts.items()}
-structs["plumb_tensor"] = Tensor
+structs = {}
+for _name in _layouts:
+    _struct(_name)
+Tensor = structs["plumb_tensor"]
 
 Epilogue = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 

@@ -39,14 +39,14 @@ class Operands:
     head: Head
 
 
-def _floating(op, name, x):
+def floating(op, name, x):
     x = torch_tensor(x, name)
     if x.dtype not in (torch.float32, torch.bfloat16):
         raise TypeError(f"{op}: {name} is {x.dtype}; the head takes float32 and bfloat16")
     return x.contiguous()
 
 
-def _compute_dtype(op, x, w):
+def compute_dtype(op, x, w):
     """Of the products: what autocast asks for, else the operands' own."""
     kind = x.device.type
     if torch.is_autocast_enabled(kind):
@@ -62,16 +62,16 @@ def _compute_dtype(op, x, w):
 def operands(op, hidden, weight, bias, target, *, rows=None, ignore_index=-100, **options):
     """Checks all that goes into a head against each other."""
     where = same_device(op, hidden=hidden, weight=weight, bias=bias, target=target)
-    x, w = _floating(op, "hidden", hidden), _floating(op, "weight", weight)
+    x, w = floating(op, "hidden", hidden), floating(op, "weight", weight)
     if w.dim() != 2 or x.dim() < 2 or x.shape[-1] != w.shape[1]:
         raise ValueError(
             f"{op}: hidden of shape {tuple(x.shape)} and weight of {tuple(w.shape)} do not multiply"
         )
     if bias is not None:
-        bias = _floating(op, "bias", bias)
+        bias = floating(op, "bias", bias)
         if bias.shape != w.shape[:1]:
             raise ValueError(f"{op}: bias has shape {tuple(bias.shape)}, weight {tuple(w.shape)}")
-    head = Head(**options, dtype=_compute_dtype(op, x, w))
+    head = Head(**options, dtype=compute_dtype(op, x, w))
     x = x.view(-1, x.shape[-1])
     t = indices(op, "target", target, where)
     if ignore_index != -1:
@@ -87,21 +87,14 @@ def operands(op, hidden, weight, bias, target, *, rows=None, ignore_index=-100, 
     return Operands(x, w, bias, row, t, head)
 
 
-class _Call:
-    """One call of the head: the struct, what it points to, and where gradients go."""
+class Call:
+    """One call of an op with an output matrix: the struct, what it points to, and where gradients of
+    `given`, (x, w, bias) as the caller has them, go."""
 
-    def __init__(self, x, w, bias, row, target, head):
-        self.device, self.where = device_for(x.device), x.device
-        self.given = (x, w, bias)
-        x, w = x.to(head.dtype), w.to(head.dtype)
-        if bias is not None and bias.dtype != torch.float32:
-            bias = bias.to(head.dtype)
-        self.kept = [x, w, bias, row, target]
-        self.args = struct(
-            "logprob", N=x.shape[0], H=x.shape[1], V=w.shape[0], M=target.numel(), x=x, w=w,
-            bias=bias, row=row, target=target, temperature=float(head.temperature),
-            logit_scale=float(head.logit_scale), softcap=float(head.softcap or 0),
-            valid_vocab=int(head.valid_vocab or 0))
+    def __init__(self, op, given, args, kept):
+        self.op, self.given, self.args, self.kept = op, given, args, [*kept]
+        self.where = given[0].device
+        self.device = device_for(self.where)
 
     def add(self, **fields):
         self.kept += fields.values()
@@ -123,9 +116,26 @@ class _Call:
         return tuple(g if g is None else g.to(t.dtype) for g, t in zip(made, self.given))
 
     def run(self, entry):
-        work = scratch("logprob", self.device, self.args, self.where)
+        work = scratch(self.op, self.device, self.args, self.where)
         _library.call(entry, self.device, self.args)
         del work
+
+
+def in_dtype(x, w, bias, dtype):
+    """What products read."""
+    if bias is not None and bias.dtype != torch.float32:
+        bias = bias.to(dtype)
+    return x.to(dtype), w.to(dtype), bias
+
+
+def _call(x, w, bias, row, target, head):
+    given, (x, w, bias) = (x, w, bias), in_dtype(x, w, bias, head.dtype)
+    args = struct(
+        "logprob", N=x.shape[0], H=x.shape[1], V=w.shape[0], M=target.numel(), x=x, w=w, bias=bias,
+        row=row, target=target, temperature=float(head.temperature),
+        logit_scale=float(head.logit_scale), softcap=float(head.softcap or 0),
+        valid_vocab=int(head.valid_vocab or 0))
+    return Call("logprob", given, args, (x, w, bias, row, target))
 
 
 class LogprobFunction(torch.autograd.Function):
@@ -135,7 +145,7 @@ class LogprobFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, w, bias, row, target, head, outputs, around=None):
         ctx.set_materialize_grads(False)
-        call = _Call(x, w, bias, row, target, head)
+        call = _call(x, w, bias, row, target, head)
         M = target.numel()
         made = {"logp": empty(x.device, M), "lse": empty(x.device, M)}
         for name in outputs:
@@ -153,7 +163,7 @@ class LogprobFunction(torch.autograd.Function):
         upstream = {"dlogp": dlogp, "dlse": dlse, "dentropy": dentropy, "dmean": dmean}
         upstream = {k: v.float().contiguous() for k, v in upstream.items() if v is not None}
         with ctx.around(w, bias) if ctx.around else nullcontext():
-            call = _Call(x, w, bias, row, target, ctx.head)
+            call = _call(x, w, bias, row, target, ctx.head)
             call.want_gradients(ctx.needs_input_grad)
             call.add(lse=lse, entropy=entropy, **upstream)
             call.run("logprob_bwd")
@@ -227,10 +237,22 @@ def _run_with_gradients(call, loss):
         raise
 
 
+def hand_over(ctx, upstream):
+    """Gradients made with the forward, times what comes from above: not copied on their way."""
+    if ctx.grads is None:
+        raise RuntimeError("plumb: the gradients of a fused loss can be taken once")
+    grads, ctx.grads = ctx.grads, None
+    if upstream.device.type != "cpu" or upstream.item() != 1:
+        for g in grads:
+            if g is not None:
+                g.mul_(upstream)
+    return grads
+
+
 class _FusedFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, w, bias, row, target, head, loss, training):
-        call = _Call(x, w, bias, row, target, head)
+        call = _call(x, w, bias, row, target, head)
         if training:
             call.add(**loss.tensors)
             call.want_gradients(ctx.needs_input_grad)
@@ -247,14 +269,7 @@ class _FusedFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, upstream, *_):
-        if ctx.grads is None:
-            raise RuntimeError("plumb: the gradients of a fused loss can be taken once")
-        grads, ctx.grads = ctx.grads, None  # handed over: not copied when they become .grad
-        if upstream.device.type != "cpu" or upstream.item() != 1:
-            for g in grads:
-                if g is not None:
-                    g.mul_(upstream)
-        return (*grads, None, None, None, None, None)
+        return (*hand_over(ctx, upstream), None, None, None, None, None)
 
 
 def run_fused(o, loss):

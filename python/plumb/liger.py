@@ -8,10 +8,11 @@ NotImplementedError. Cosine similarity is not offered.
 
 import torch
 
+from .divergence import fused_linear_divergence
 from .fused import (
     fused_linear_policy_loss, fused_linear_preference_loss, fused_linear_unpaired_loss,
 )
-from .head import fused_linear_logprob
+from .head import fused_linear_cross_entropy, fused_linear_logprob
 from .packed import unpaired_loss
 
 
@@ -241,6 +242,35 @@ class LigerFusedLinearKTOLoss(torch.nn.Module):
         return (
             logps[label].sum(), logps[~label].sum(), *logits, rewards[label].sum(),
             rewards[~label].sum())
+
+
+class LigerFusedLinearJSDLoss(torch.nn.Module):
+    def __init__(
+        self, weight_hard_loss=0.5, weight_soft_loss=0.5, beta=0.5, ignore_index=-100,
+        temperature=1.0, compiled=True, chunk_size=1024, return_soft_hard_loss=False,
+    ):
+        super().__init__()
+        self.weight_hard_loss, self.weight_soft_loss = weight_hard_loss, weight_soft_loss
+        self.beta, self.ignore_index, self.temperature = beta, ignore_index, temperature
+        self.return_soft_hard_loss = return_soft_hard_loss
+
+    def forward(
+        self, student_input, student_weight, teacher_input, teacher_weight, true_labels,
+        student_bias=None, teacher_bias=None,
+    ):
+        if teacher_weight.shape[0] != student_weight.shape[0]:
+            raise NotImplementedError("vocabularies of student and teacher differ")
+        soft = fused_linear_divergence(
+            student_input, student_weight, teacher_input, teacher_weight, student_bias, teacher_bias,
+            divergence="jsd", beta=self.beta, temperature=self.temperature,
+            mask=true_labels != self.ignore_index)
+        hard = torch.zeros((), device=student_input.device)
+        if self.weight_hard_loss or self.return_soft_hard_loss:
+            hard = fused_linear_cross_entropy(
+                student_input, student_weight, true_labels, student_bias,
+                ignore_index=self.ignore_index)
+        loss = self.weight_hard_loss * hard + self.weight_soft_loss * soft
+        return (loss, soft, hard) if self.return_soft_hard_loss else loss
 
 
 class LigerFusedLinearGRPOLoss(torch.nn.Module):

@@ -38,6 +38,10 @@ def calls():
         "policy": (
             lambda x, o, r, a: plumb.policy_loss(x, o, a, OFFSET, ref_logp=r, beta=0.1),
             (logp, old, ref, advantage)),
+        "divergence": (
+            lambda x, w, b, t: plumb.fused_linear_divergence(
+                x, w, hidden.to(x.device), 0.5 * weight.to(x.device), b),
+            (hidden, weight, bias, target)),
         "kl": (lambda x, r: plumb.kl(x, r).sum(), (logp, ref)),
         "gae": (lambda r, v: plumb.gae(r, v, OFFSET)[0].square().sum() + 0 * r.sum(), (logp, ref)),
         "pairs in the head": (

@@ -132,6 +132,34 @@ class Head(Case):
         with self.assertRaisesRegex(RuntimeError, "once"):
             loss.backward()
 
+    def test_divergence_from_a_teacher(self):
+        hidden, weight, bias, target = head_case()
+        g = torch.Generator().manual_seed(8)
+        teacher, teacher_w = torch.randn(37, 10, generator=g), torch.randn(131, 10, generator=g)
+        mask = target >= 0
+        q = plain_logits(teacher, teacher_w).log_softmax(-1)
+        formulas = {
+            "forward_kl": lambda p: (q.exp() * (q - p)).sum(-1),
+            "reverse_kl": lambda p: (p.exp() * (p - q)).sum(-1),
+        }
+        for name, formula in formulas.items():
+            for reduction in ("mean", "sum", "none"):
+
+                def plain(x, w, b):
+                    values = torch.where(mask, formula(plain_logits(x, w, b).log_softmax(-1)), 0.0)
+                    if reduction == "none":
+                        return values.square().sum()
+                    return values.sum() / (mask.sum() if reduction == "mean" else 1)
+
+                def ours(x, w, b):
+                    made = plumb.fused_linear_divergence(
+                        x, w, teacher, teacher_w, b, divergence=name, mask=mask, reduction=reduction)
+                    return made.square().sum() if reduction == "none" else made
+
+                self.same_gradients(ours, plain, (hidden, weight, bias), what=f"{name} {reduction}")
+        with self.assertRaisesRegex(ValueError, "the teacher has 37 and 130"):
+            plumb.fused_linear_divergence(hidden, weight, teacher, teacher_w[:130])
+
     def test_misuse_names_the_argument(self):
         hidden, weight, bias, target = head_case()
         f = plumb.fused_linear_logprob

@@ -35,7 +35,8 @@ class Liger(Case):
     def run_loss(self, module, name, options, order, extra):
         leaves = [t.detach().clone().requires_grad_() for t in (self.x, self.w, self.b)]
         loss = getattr(module, name)(compiled=False, **options)
-        value, others = loss(*order(*leaves), **extra)
+        made = loss(*order(*leaves), **extra)
+        value, others = made if isinstance(made, tuple) else (made, ())
         (2.0 * value).backward()
         return [value, *others], [t.grad for t in leaves]
 
@@ -85,6 +86,23 @@ class Liger(Case):
         self.alike("LigerFusedLinearKTOLoss", {}, order, {"kl": torch.tensor([0.4])})
         options = {"average_log_prob": True, "use_ref_model": True}
         self.alike("LigerFusedLinearKTOLoss", options, order, self.reference)
+
+    def test_jsd(self):
+        teacher = torch.randn(2 * B * T, 12, generator=torch.Generator().manual_seed(4))
+        teacher_w = torch.randn(V, 12, generator=torch.Generator().manual_seed(5))
+
+        def order(x, w, b):
+            return x.reshape(-1, H), w, teacher, teacher_w, self.target.view(-1), b
+
+        for beta in (0.0, 0.3, 1.0):
+            options = {"beta": beta, "weight_hard_loss": 0.3, "weight_soft_loss": 0.6}
+            self.alike("LigerFusedLinearJSDLoss", options, order)
+        self.alike("LigerFusedLinearJSDLoss", {"temperature": 2.0, "weight_hard_loss": 0.0}, order)
+        made = ours.LigerFusedLinearJSDLoss(return_soft_hard_loss=True)(*order(self.x, self.w, self.b))
+        wanted = theirs.LigerFusedLinearJSDLoss(return_soft_hard_loss=True, compiled=False)(
+            *order(self.x, self.w, self.b))
+        for a, b in zip(made, wanted):
+            self.close(a, b)
 
     def test_grpo(self):
         g = torch.Generator().manual_seed(2)

@@ -46,6 +46,23 @@ class Function(Case):
             for i, (a, b) in enumerate(zip(grads, wanted_grads)):
                 self.close(a, b, 5e-5, f"{options} gradient {i}")
 
+    def test_divergences_are_trls(self):
+        g = torch.Generator().manual_seed(7)
+        hidden, weight, bias, _ = head_case(N=200, V=700)
+        teacher, teacher_w = torch.randn(200, 40, generator=g), torch.randn(700, 40, generator=g) / 3
+        pull = torch.randn(200, generator=g)
+        for beta, *options in (
+            (0.0, 1.0), (1.0, 0.7), (0.5, 1.0), (0.3, 1.5, 0.5, 4.0, 2.0, 3.0),
+        ):
+            made = []
+            for function in (ours.ChunkedDivergenceFunction, ours._original_divergence):
+                leaves = [t.clone().requires_grad_() for t in (hidden, weight, bias)]
+                values, entropy = function.apply(*leaves, teacher, teacher_w, None, beta, *options)
+                (pull * values).sum().backward()
+                made.append([values, entropy, *(t.grad for t in leaves)])
+            for i, (a, b) in enumerate(zip(*made)):
+                self.close(a, b, 1e-4, f"beta {beta} {options} {i}")
+
     def test_dtypes(self):
         hidden, weight, bias, target = head_case(N=300, V=1000, ignored=0)
         pull = torch.ones(2, 300)
