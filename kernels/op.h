@@ -86,6 +86,7 @@ struct plumb_op {
     /* Weight gradients come from products of the library, which may split a long sum among its
      * threads: their bits hold for one number of threads (plumb/matmul.h). */
     bool products_of_threads;
+    bool all_gradients_of_threads; /* the same of every gradient, not of weights alone */
 };
 
 /* Native code is compiled once per instruction set: a file <op>_cpu.c names its functions

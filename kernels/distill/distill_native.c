@@ -52,7 +52,7 @@ static int make_logits(const struct run *r, const struct plumb_distill_head *h,
                                     .c = { to, PLUMB_F32 },
                                     .ldc = r->plan.stride,
                                     .bias = h->bias,
-                                    .batch_invariant = r->a->batch_invariant };
+                                    .batch_invariant = true };
     return plumb_matmul(&plumb_cpu, &m);
 }
 

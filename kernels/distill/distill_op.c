@@ -114,6 +114,7 @@ const struct plumb_op plumb_op_distill[] = {
       .work_offset = offsetof(struct plumb_distill, work),
       .bytes = bytes,
       .flops = flops,
-      .products_of_threads = true },
+      .products_of_threads = true,
+      .all_gradients_of_threads = true },
     { 0 },
 };
