@@ -47,8 +47,9 @@ struct plumb_distill {
 /* Chunk by chunk of rows: the logits of both, then losses and gradients from what lies in the
  * tiles: 2MV (H + teacher.H) flops for losses alone, 2MV (3H + teacher.H) with gradients. Finite
  * for finite logits (saturates). A row of NaN logits gives NaN. Losses have the same bits for any
- * number of threads, gradients on the cpu for one number of them (plumb/matmul.h). Fails: PLUMB_EINVAL naming the
- * argument; on cuda, where nobody can look, a row out of range has a NaN loss and no gradient.
+ * number of threads, gradients on the cpu for one number of them (plumb/matmul.h). Fails:
+ * PLUMB_EINVAL naming the argument; on cuda, where nobody can look, a row out of range has a NaN
+ * loss and no gradient.
  * Sources: TRL GKDTrainer (arXiv:2306.13649); the schedule's idea: arXiv:2410.10989. */
 int plumb_distill(const struct plumb_device *dev, const struct plumb_distill *a);
 size_t plumb_distill_workspace(const struct plumb_device *dev, const struct plumb_distill *a);
