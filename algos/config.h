@@ -88,6 +88,16 @@ struct plumb_sft_config {
     enum plumb_tristate completion_only_loss; /* unset = for rows with prompt and completion */
 };
 
+struct plumb_distill_config {
+    struct plumb_train_config train;
+    const char *teacher_model_name_or_path;
+    int loss_type; /* enum plumb_divergence */
+    double beta, alpha, temperature;
+    enum plumb_truncation truncation_mode;    /* these three as in plumb_sft_config */
+    const char *dataset_text_field;
+    enum plumb_tristate completion_only_loss;
+};
+
 struct plumb_dpo_config {
     struct plumb_train_config train;
     double beta, label_smoothing;

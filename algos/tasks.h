@@ -33,6 +33,8 @@ struct plumb_task plumb_task_pairs(const char *name, const struct plumb_train_co
                                    const struct plumb_pairs *o);
 
 struct plumb_task plumb_task_sft(const struct plumb_sft_config *c);
+/* Its teacher's shape is the caller's to set. */
+struct plumb_task plumb_task_distill(const struct plumb_distill_config *c);
 /* These fill *pairs. Fails on an unknown loss_type, too many of them, or loss_weights of another
  * length. */
 int plumb_task_dpo(const struct plumb_dpo_config *c, struct plumb_pairs *pairs,

@@ -54,6 +54,7 @@ int plumb_trainer_init(struct plumb_trainer *t, const struct plumb_train_config 
 int plumb_trainer_weights_ready(struct plumb_trainer *t)
 {
     PLUMB_TRY(plumb_model_refresh(&t->policy));
+    if (t->task->teacher) return plumb_model_refresh(&t->ref);
     if (!t->ref.weights.data) return PLUMB_OK;
     return plumb_model_copy(&t->ref, &t->policy);
 }

@@ -30,7 +30,9 @@ struct plumb_micro {
 /* What an algorithm adds to the loop. */
 struct plumb_task {
     const char *name; /* of the command: "dpo" */
-    bool needs_ref;   /* a frozen copy of the starting model */
+    bool needs_ref;   /* a frozen copy of the starting model, or */
+    const struct plumb_model_config *teacher; /* a frozen model of this shape, whose weights the
+                                               * caller fills; NULL = the copy */
     struct plumb_batching batching;
     /* Share of the step's divisor that an example brings: 1 for a pair, its trained tokens for
      * SFT. */

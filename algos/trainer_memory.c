@@ -79,9 +79,10 @@ static int lay_out(struct plumb_trainer *t, const struct plumb_model_config *mod
                                                  : PLUMB_MODEL_TRAINED;
     PLUMB_TRY(plumb_model_init(&t->policy, model, dev, compute, kind, longest, &t->run));
     t->policy.recompute = t->config->gradient_checkpointing;
+    const struct plumb_model_config *frozen = t->task->teacher ? t->task->teacher : model;
     if (t->task->needs_ref && !t->precompute)
         PLUMB_TRY(
-            plumb_model_init(&t->ref, model, dev, compute, PLUMB_MODEL_FROZEN, longest, &t->run));
+            plumb_model_init(&t->ref, frozen, dev, compute, PLUMB_MODEL_FROZEN, longest, &t->run));
     if (t->train) PLUMB_TRY(plumb_optimizer_init(&t->optimizer, &t->policy, &t->run));
     void *p;
     PLUMB_TRY(plumb_arena_push(&t->run, (size_t)row_count(t->train) * sizeof *t->order, &p));
@@ -112,7 +113,8 @@ static void tell(const struct plumb_trainer *t, const struct plumb_batch_size *s
         PLUMB_LOG_INFO,
         "memory plan: weights %.1f MiB, reference %.1f, gradients %.1f, moments %.1f, step at most "
         "%.1f (%lld tokens, %lld targets); %s, %s",
-        mib(n * (compute + (copies ? master : 0))), mib(t->ref.weights.data ? n * compute : 0),
+        mib(n * (compute + (copies ? master : 0))),
+        mib(t->ref.weights.data ? (size_t)t->ref.elements * compute : 0),
         mib(m->grad.data ? n * master : 0), mib(t->optimizer.m.data ? 2 * n * master : 0),
         mib(t->step.device.capacity ? t->step.device.capacity : t->step.capacity),
         (long long)size->tokens, (long long)size->targets, plumb_dtype_name(t->policy.prec.compute),

@@ -131,10 +131,10 @@ Test(cli, options_come_from_yaml_and_the_command_line_wins)
  * a reason. */
 Test(cli, help_of_the_trainers_contains_every_option)
 {
-    const struct plumb_option_set *const sets[] = {
-        &plumb_sft_options, &plumb_dpo_options,      &plumb_kto_options,
-        &plumb_bco_options, &plumb_listwise_options, &plumb_reward_options
-    };
+    const struct plumb_option_set *const sets[] = { &plumb_sft_options,   &plumb_distill_options,
+                                                    &plumb_dpo_options,   &plumb_kto_options,
+                                                    &plumb_bco_options,   &plumb_listwise_options,
+                                                    &plumb_reward_options };
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
         char *text = NULL, name[80];
         size_t n;

@@ -64,6 +64,8 @@ static cJSON *run(const char *command, const char *data, const char *dev, bool b
         steps(), "--gradient_accumulation_steps", "2", "--save_strategy", "no",
         "--overwrite_output_dir");
     if (strcmp(dev, "ref") != 0) ADD(&a, "--bf16", bf16 ? "true" : "false");
+    if (!strcmp(command, "distill"))
+        ADD(&a, "--teacher_model_name_or_path", tiny_kept(&t, "teacher"), "--beta", "0.5");
     run_to_end(&p, &a);
     char name[64];
     snprintf(name, sizeof name, "%s/metrics.jsonl", out);
@@ -161,6 +163,15 @@ Test(device_run, the_other_trainers_agree_with_native_code_and_repeat_their_bits
     check_model("listwise", "ranked.jsonl", 0, &values);
     check_model("reward", "pairs.jsonl", 0, &values);
     printf("device_run: sft, kto, bco, listwise, reward, %d values on %s\n", values, device());
+    cr_expect_gt(values, 0);
+}
+
+Test(device_run, distillation_agrees_with_native_code_and_repeats_its_bits)
+{
+    int values = 0;
+    tiny_model(tiny_path(&t, "teacher"), models[1].config);
+    check_model("distill", "texts.jsonl", 0, &values);
+    printf("device_run: distill, %d values on %s\n", values, device());
     cr_expect_gt(values, 0);
 }
 

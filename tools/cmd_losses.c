@@ -33,6 +33,7 @@ static const struct offer {
     const struct plumb_option_set *set;
 } offers[] = {
     { "sft", "supervised", NULL, &plumb_sft_options },
+    { "distill", "distill", NULL, &plumb_distill_options },
     { "dpo", "pairwise", NULL, &plumb_dpo_options },
     { "cpo", "pairwise", NULL, &plumb_cpo_options },
     { "orpo", "pairwise", "orpo", &plumb_orpo_options },

@@ -1,4 +1,4 @@
-/* `plumb sft`, `dpo`, `cpo`, `orpo`, `tpo`, `kto`, `bco`, `listwise` and
+/* `plumb sft`, `distill`, `dpo`, `cpo`, `orpo`, `tpo`, `kto`, `bco`, `listwise` and
  * `reward`: options, task, session. */
 #include <plumb/pairwise.h>
 
@@ -201,6 +201,29 @@ static int run_listwise(int argc, char **argv)
     return rc;
 }
 
+static int run_distill(int argc, char **argv)
+{
+    struct plumb_options o;
+    struct plumb_distill_config c;
+    PLUMB_TRY(plumb_options_parse(&o, &plumb_distill_options, &c, argc, argv));
+    const struct plumb_task task = plumb_task_distill(&c);
+    const struct plumb_session_wish wish = {
+        .command = "distill",
+        .task = &task,
+        .config = &c.train,
+        .options = &o,
+        .use = PLUMB_USE_SFT,
+        .text_field = c.dataset_text_field,
+        .keep_end = c.truncation_mode == PLUMB_KEEP_END,
+        .train_on_prompt = c.completion_only_loss == PLUMB_NO,
+        .teacher = c.teacher_model_name_or_path,
+    };
+    int rc = plumb_train_config_finish(&c.train);
+    if (!rc) rc = train(&wish, NULL);
+    plumb_options_release(&o);
+    return rc;
+}
+
 static int run_reward(int argc, char **argv)
 {
     struct plumb_options o;
@@ -225,10 +248,14 @@ static int run_reward(int argc, char **argv)
 static int run_sft(int argc, char **argv) { return plumb_run_sft(argc, argv, NULL); }
 static int run_dpo(int argc, char **argv) { return plumb_run_dpo(argc, argv, NULL); }
 
-extern const struct plumb_cmd plumb_cmd_sft, plumb_cmd_dpo, plumb_cmd_cpo, plumb_cmd_orpo,
-    plumb_cmd_tpo, plumb_cmd_kto, plumb_cmd_bco, plumb_cmd_listwise, plumb_cmd_reward;
+extern const struct plumb_cmd plumb_cmd_sft, plumb_cmd_distill, plumb_cmd_dpo, plumb_cmd_cpo,
+    plumb_cmd_orpo, plumb_cmd_tpo, plumb_cmd_kto, plumb_cmd_bco, plumb_cmd_listwise,
+    plumb_cmd_reward;
 const struct plumb_cmd plumb_cmd_sft = { "sft", "[options]", "fine-tune on texts or completions",
                                          run_sft, &plumb_sft_options };
+const struct plumb_cmd plumb_cmd_distill = { "distill", "[options]",
+                                             "learn from a teacher's distributions", run_distill,
+                                             &plumb_distill_options };
 const struct plumb_cmd plumb_cmd_dpo = { "dpo", "[options]", "train on pairs of preferences",
                                          run_dpo, &plumb_dpo_options };
 const struct plumb_cmd plumb_cmd_cpo = { "cpo", "[options]",

@@ -170,6 +170,24 @@ static int fill_head(struct plumb_session *s)
     plumb_stage_release(&stage);
     return rc;
 }
+
+/* The teacher's files. A vocabulary padded to another length still has the same tokens: those of
+ * both are compared. */
+static int open_teacher(struct plumb_session *s)
+{
+    const char *path = s->wish.teacher;
+    s->task = *s->wish.task;
+    if (!path) return PLUMB_OK;
+    PLUMB_TRY(plumb_hf_model_open(&s->teacher, path, 0));
+    s->task.teacher = &s->teacher.config.model;
+    const int64_t theirs = s->teacher.config.model.vocab, ours = s->hf.config.model.vocab;
+    if (theirs != ours)
+        plumb_log(PLUMB_LOG_WARN,
+                  "\"%s\" has %lld tokens, the model %lld: the first %lld are compared", path,
+                  (long long)theirs, (long long)ours, (long long)(theirs < ours ? theirs : ours));
+    return PLUMB_OK;
+}
+
 int plumb_session_open(struct plumb_session *s, const struct plumb_session_wish *wish)
 {
     const struct plumb_train_config *c = wish->config;
@@ -179,20 +197,23 @@ int plumb_session_open(struct plumb_session *s, const struct plumb_session_wish 
     PLUMB_TRY(plumb_session_device(c, &s->dev, &s->compute));
     PLUMB_TRY(plumb_hf_model_open(&s->hf, c->model_name_or_path, wish->num_labels));
     if (!c->disable_dropout) PLUMB_TRY(plumb_hf_config_check_dropout(&s->hf.config));
+    PLUMB_TRY(open_teacher(s));
     PLUMB_TRY(plumb_session_text(s));
     PLUMB_TRY(plumb_session_find_checkpoint(c, checkpoint, sizeof checkpoint));
     PLUMB_TRY(plumb_session_check_output(s, checkpoint));
     PLUMB_TRY(open_data(s));
     if (checkpoint[0]) PLUMB_TRY(plumb_session_check_manifest(s, checkpoint));
-    PLUMB_TRY(plumb_trainer_init(&s->trainer, c, wish->task, &s->hf.config.model, &s->train,
+    PLUMB_TRY(plumb_trainer_init(&s->trainer, c, &s->task, &s->hf.config.model, &s->train,
                                  s->eval.count > 0 ? &s->eval : NULL, &s->dev, s->compute,
                                  wish->precompute));
     PLUMB_TRY(plumb_model_read_files(&s->trainer.policy, &s->hf, wish->num_labels > 0));
+    if (wish->teacher) PLUMB_TRY(plumb_model_read_files(&s->trainer.ref, &s->teacher, false));
     PLUMB_TRY(fill_head(s));
     PLUMB_TRY(plumb_trainer_weights_ready(&s->trainer));
     if (checkpoint[0]) PLUMB_TRY(plumb_session_restore(s, checkpoint));
     plumb_signals_catch();
     PLUMB_TRY(plumb_session_open_output(s));
+    plumb_weights_release(&s->teacher.weights);
     plumb_weights_release(&s->hf.weights); /* read and hashed; its pages would stay resident */
     s->trainer.hooks = plumb_session_hooks(s);
     s->trainer.sink = s->metrics.path ? plumb_metrics_sink(&s->metrics) : (struct plumb_sink){ 0 };
@@ -227,6 +248,7 @@ void plumb_session_release(struct plumb_session *s)
     }
     plumb_chat_release(&s->chat);
     if (s->has_text) plumb_tokenizer_release(&s->text);
+    plumb_hf_model_release(&s->teacher);
     plumb_hf_model_release(&s->hf);
     plumb_device_close(&s->dev);
     *s = (struct plumb_session){ 0 };

@@ -30,13 +30,15 @@ struct plumb_session_wish {
     int64_t precompute; /* > 0: reference log-probs beforehand, so many rows at a time */
     int64_t num_labels;       /* > 0: a score head */
     const char *initial_head; /* JSON file with its weights; NULL = the model's, or drawn */
+    const char *teacher;      /* a frozen model of its own shape; NULL = none */
 };
 
 struct plumb_session {
     struct plumb_session_wish wish;
     struct plumb_device dev;
     enum plumb_dtype compute;
-    struct plumb_hf_model hf;
+    struct plumb_hf_model hf, teacher;
+    struct plumb_task task; /* the wish's, with the teacher's shape */
     struct plumb_text text;
     struct plumb_chat chat; /* of `text` */
     bool has_text;

@@ -17,7 +17,8 @@ extern const struct plumb_option plumb_model_rows[], plumb_data_rows[], plumb_op
     { "Options of TRL accepted only where they change nothing", plumb_fixed_rows, 0 }
 /* clang-format on */
 
-extern const struct plumb_option_set plumb_sft_options, plumb_dpo_options, plumb_cpo_options,
+extern const struct plumb_option_set plumb_sft_options, plumb_distill_options, plumb_dpo_options,
+    plumb_cpo_options,
     plumb_orpo_options, plumb_tpo_options, plumb_kto_options, plumb_bco_options,
     plumb_listwise_options, plumb_reward_options;
 

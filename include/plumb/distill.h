@@ -34,8 +34,10 @@ struct plumb_distill {
     struct plumb_tensor weight;    /* (M) in, f32: of a row; 0 = no loss, no gradient; absent = 1 */
     double divisor;                /* loss = sum of losses / divisor, gradients alike */
     struct plumb_tensor losses;    /* (M) out, f32 nats: weighted, not divided */
+    struct plumb_tensor entropy;   /* (M) out, f32 nats: of the policy, 0 where weight is; absent =
+                                    * not wanted (so below) */
     struct plumb_tensor dx;        /* (N,policy.H) out, f32 or bf16; rows not compared are set to
-                                    * 0; absent = not wanted (so below) */
+                                    * 0 */
     struct plumb_tensor dw;        /* (V,policy.H) += f32 */
     struct plumb_tensor dbias;     /* (V) += f32 */
     /* Read by the formulas that name them (kernels/distill/<name>.h). */

@@ -98,6 +98,7 @@ static int check(const struct plumb_device *dev, const struct plumb_distill *a)
         PLUMB_TRY(plumb_check_array(op, dev, "work", a->work.data));
     }
     PLUMB_TRY(check_rows(dev, a));
+    PLUMB_TRY(plumb_check_optional(op, dev, "entropy", &a->entropy, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_optional(op, dev, "weight", &a->weight, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_optional(op, dev, "dx", &a->dx, PLUMB_MASK_FLOATS));
     PLUMB_TRY(plumb_check_optional(op, dev, "dw", &a->dw, PLUMB_MASK_F32));

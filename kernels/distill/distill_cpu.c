@@ -139,20 +139,27 @@ static int64_t fill(const struct row *r, int64_t from, struct slice *s)
     return n;
 }
 
-/* The row's divergence; *pull = sum of p times the derivative by p. */
-static double measure(const struct row *r, struct slice *s, double *pull)
+/* What a row's divergence comes to. */
+struct measured {
+    double value, entropy;
+    double pull; /* sum of p times the derivative by p */
+};
+
+static struct measured measure(const struct row *r, struct slice *s)
 {
-    double value = 0;
-    *pull = 0;
+    struct measured m = { 0 };
     for (int64_t from = 0; from < r->c->vocab; from += SLICE) {
         const int64_t n = fill(r, from, s);
-        value += sum_of(s->value, n);
+        m.value += sum_of(s->value, n);
 #pragma omp simd
-        for (int64_t v = 0; v < n; v++)
+        for (int64_t v = 0; v < n; v++) {
             s->direct[v] = plumb_finite(s->p[v] * s->slope[v]) + s->direct[v];
-        *pull += sum_of(s->direct, n);
+            s->value[v] = s->p[v] * s->logp[v];
+        }
+        m.pull += sum_of(s->direct, n);
+        m.entropy -= sum_of(s->value, n);
     }
-    return value;
+    return m;
 }
 
 /* z becomes the gradient; a bf16 one starts y's row, whose logits have been read by then. */
@@ -198,20 +205,23 @@ static void one_row(const struct plumb_distill_chunk *c, int64_t i, const struct
                      .id = plumb_distill_formula(a),
                      .beta = (float)a->beta,
                      .alpha = (float)a->alpha };
-    float *loss = (float *)a->losses.data + c->first + i;
+    float *losses = a->losses.data, *entropy = a->entropy.data;
     struct slice s;
-    double pull;
-    *loss = 0;
+    struct measured m = { 0 };
     if (weight == 0) {
+        losses[c->first + i] = 0;
+        if (entropy) entropy[c->first + i] = 0;
         clear(&r);
         return;
     }
     shape_row(r.z, c->vocab, policy);
     shape_row(r.y, c->vocab, teacher);
     r.policy = softmax_of(r.z, c->vocab), r.teacher = softmax_of(r.y, c->vocab);
-    *loss = plumb_saturate((double)weight * measure(&r, &s, &pull));
+    m = measure(&r, &s);
+    losses[c->first + i] = plumb_saturate((double)weight * m.value);
+    if (entropy) entropy[c->first + i] = plumb_saturate(m.entropy);
     const float up = plumb_saturate((double)weight / a->divisor);
-    if (c->gradient) differentiate(&r, &s, plumb_saturate(pull), up, policy);
+    if (c->gradient) differentiate(&r, &s, plumb_saturate(m.pull), up, policy);
 }
 
 /* dbias += sums of dz's columns, each in the order of the rows. */

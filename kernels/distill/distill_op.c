@@ -77,6 +77,7 @@ static void setup(const struct plumb_case *c, struct plumb_case_mem *m, void *ar
         plumb_case_in_values(m, &a->weight, NULL, PLUMB_CASE_STAT, "weight", a->M, weight);
     }
     plumb_case_out(m, &a->losses, NULL, PLUMB_CASE_STAT, "losses", a->M);
+    if (!c->bench) plumb_case_out(m, &a->entropy, NULL, PLUMB_CASE_STAT, "entropy", a->M);
     plumb_case_objective(m, &a->losses, 1 / a->divisor);
 }
 

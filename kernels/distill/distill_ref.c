@@ -66,7 +66,7 @@ static double evaluate(const struct plumb_distill *a, double logp, double logq,
 
 /* One row: its loss; z becomes the gradient of u = x W^T + bias. */
 static double one_row(const struct plumb_distill *a, int64_t row, double up, double *z, double *y,
-                      double *logp, enum plumb_dtype round)
+                      double *logp, double *entropy, enum plumb_dtype round)
 {
     const struct plumb_distill_head *h = &a->policy;
     const int64_t V = vocab(a);
@@ -79,6 +79,7 @@ static double one_row(const struct plumb_distill *a, int64_t row, double up, dou
     normalize(y, V, round);
     for (int64_t v = 0; v < V; v++) {
         value = RND(value + evaluate(a, logp[v], y[v], &g, round));
+        *entropy = RND(*entropy - RND(RND(exp(logp[v])) * plumb_finite(logp[v])));
         pull = RND(pull + RND(RND(RND(exp(logp[v])) * g.slope) + g.direct));
     }
     for (int64_t v = 0; v < V; v++) {
@@ -118,9 +119,12 @@ void plumb_distill_ref(const struct plumb_distill *a, enum plumb_dtype round)
     for (int64_t i = 0; i < a->M; i++) {
         const double w = weight ? weight[i] : 1;
         const int64_t row = a->row ? a->row[i] : i;
+        double entropy = 0;
         losses[i] = 0;
-        if (w == 0) continue;
-        losses[i] = RND(w * one_row(a, row, RND(w / a->divisor), z, y, logp, round));
-        spread(a, row, z, round);
+        if (w != 0) {
+            losses[i] = RND(w * one_row(a, row, RND(w / a->divisor), z, y, logp, &entropy, round));
+            spread(a, row, z, round);
+        }
+        if (a->entropy.data) ((double *)a->entropy.data)[i] = entropy;
     }
 }

@@ -19,7 +19,7 @@ struct distill_row_job {
     double divisor;
     const int32_t *good;
     const float *weight;
-    float *losses;
+    float *losses, *entropy;
 };
 
 PLUMB_DEVICE float shaped(const struct distill_shape *f, float u)
@@ -105,7 +105,7 @@ PLUMB_DEVICE struct distill_chances block_softmax(const struct distill_softmax *
 }
 
 struct distill_share {
-    float value, slope, direct, p;
+    float value, slope, direct, p, logp;
 };
 
 PLUMB_DEVICE struct distill_share share_of(const struct distill_row_job *j, float z, float y,
@@ -121,7 +121,7 @@ PLUMB_DEVICE struct distill_share share_of(const struct distill_row_job *j, floa
                               j->alpha };
     struct plumb_chance_grad g = { 0, 0 };
     const float value = plumb_chance_eval(j->formula, &c, &g);
-    return distill_share{ value, g.slope, g.direct, c.p };
+    return distill_share{ value, g.slope, g.direct, c.p, c.logp };
 }
 
 /* Four elements, or the `left` that there are of them. */
@@ -173,7 +173,7 @@ __global__ void __launch_bounds__(MOST_THREADS)
     const float weight = j.weight ? j.weight[i] : 1.0f;
     const bool good = j.good[i] != 0;
     struct distill_chances policy = {}, teacher = {};
-    double value = 0, pull = 0;
+    double value = 0, pull = 0, entropy = 0;
     if (good && weight != 0) {
         struct distill_softmax p = { -INFINITY, 0 }, q = { -INFINITY, 0 };
         for (int c = (int)threadIdx.x * WIDTH; c < j.vocab; c += (int)blockDim.x * WIDTH) {
@@ -181,7 +181,7 @@ __global__ void __launch_bounds__(MOST_THREADS)
             see(&q, read_four(y, c, j.vocab, &j.teacher));
         }
         policy = block_softmax(&p, shared), teacher = block_softmax(&q, shared);
-        float part[2] = { 0, 0 };
+        float part[3] = { 0, 0, 0 };
         for (int c = (int)threadIdx.x * WIDTH; c < j.vocab; c += (int)blockDim.x * WIDTH) {
             const plumb_vec<float> a = read_four(z, c, j.vocab, &j.policy);
             const plumb_vec<float> b = read_four(y, c, j.vocab, &j.teacher);
@@ -191,11 +191,16 @@ __global__ void __launch_bounds__(MOST_THREADS)
                 if (c + k >= j.vocab) continue;
                 part[0] += s.value;
                 part[1] += plumb_finite(s.p * s.slope) + s.direct;
+                part[2] -= s.p * s.logp;
             }
         }
         value = block_sum((double)part[0], shared), pull = block_sum((double)part[1], shared);
+        entropy = block_sum((double)part[2], shared);
     }
-    if (threadIdx.x == 0) j.losses[i] = good ? plumb_saturate((double)weight * value) : (float)NAN;
+    if (threadIdx.x == 0) {
+        j.losses[i] = good ? plumb_saturate((double)weight * value) : (float)NAN;
+        if (j.entropy) j.entropy[i] = good ? plumb_saturate(entropy) : (float)NAN;
+    }
     const float up = good ? plumb_saturate((double)weight / j.divisor) : 0.0f;
     if (j.gradient) write_gradient<T>(&j, z, y, plumb_saturate(pull), up, &policy, &teacher);
 }
@@ -221,6 +226,7 @@ int distill_measure(const struct distill_chunk *c)
     j.good = reinterpret_cast<const int32_t *>(c->scratch + c->at.good);
     j.weight = weight ? weight + c->first : NULL;
     j.losses = (float *)a->losses.data + c->first;
+    j.entropy = a->entropy.data ? (float *)a->entropy.data + c->first : NULL;
     const int64_t warps = plumb_ceil_div(c->at.vocab, 32 * WIDTH);
     const unsigned threads = warps < MOST_WARPS ? (unsigned)warps * 32 : (unsigned)MOST_THREADS;
     cudaStream_t stream = plumb_gpu_stream(c->dev);

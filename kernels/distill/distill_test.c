@@ -13,7 +13,7 @@ enum { ROWS = 6, V = 7 };
 
 /* Logits are hidden rows whose head is the unit matrix. */
 struct batch {
-    double z[ROWS * V], y[ROWS * V], weight[ROWS], losses[ROWS], dz[ROWS * V];
+    double z[ROWS * V], y[ROWS * V], weight[ROWS], losses[ROWS], entropy[ROWS], dz[ROWS * V];
     int64_t M;
     const int32_t *row;
 };
@@ -58,27 +58,28 @@ static int run(const struct plumb_device *dev, const struct plumb_distill *call,
                                              .logit_scale = 1 };
     a.weight = plumb_test_tensor(t, ROWS, b->weight);
     a.losses = plumb_test_tensor(t, ROWS, NULL);
+    a.entropy = plumb_test_tensor(t, ROWS, NULL);
     a.dx = plumb_test_tensor(t, ROWS * V, NULL);
     if (b->row) a.row = plumb_test_copy(dev, b->row, (size_t)b->M * sizeof *b->row);
     const size_t bytes = plumb_distill_workspace(dev, &a);
     void *work = calloc(1, bytes + 1);
     a.work.data = work;
     struct plumb_tensor *all[] = { &a.policy.x, &a.policy.w, &a.teacher.x, &a.teacher.w,
-                                   &a.weight,   &a.losses,   &a.dx };
-    const int64_t count[] = { ROWS * V, V * V, ROWS * V, V * V, ROWS, ROWS, ROWS * V };
+                                   &a.weight,   &a.losses,   &a.dx,        &a.entropy };
+    const int64_t count[] = { ROWS * V, V * V, ROWS * V, V * V, ROWS, ROWS, ROWS * V, ROWS };
     struct plumb_test_array list[] = { { &a.work.data, bytes } };
-    for (int i = 0; i < 7; i++)
+    for (int i = 0; i < 8; i++)
         plumb_test_to(dev, all[i], count[i]);
     plumb_test_arrays_to(dev, list, 1);
     const int rc = plumb_distill(dev, &a);
     plumb_test_arrays_back(dev, list, 1);
-    for (int i = 0; i < 7; i++)
+    for (int i = 0; i < 8; i++)
         plumb_test_from(dev, all[i], count[i]);
     for (int i = 0; i < ROWS; i++)
-        b->losses[i] = plumb_test_get(&a.losses, i);
+        b->losses[i] = plumb_test_get(&a.losses, i), b->entropy[i] = plumb_test_get(&a.entropy, i);
     for (int i = 0; i < ROWS * V; i++)
         b->dz[i] = plumb_test_get(&a.dx, i);
-    for (int i = 0; i < 7; i++)
+    for (int i = 0; i < 8; i++)
         plumb_test_free(all[i]);
     free(work);
     return rc;
@@ -95,6 +96,7 @@ Test(distill, values_that_a_hand_can_compute)
     struct plumb_distill a = by(PLUMB_DIVERGENCE_FORWARD_KL, 0, 0);
     cr_assert_eq(run(device(), &a, &b), PLUMB_OK, "%s", plumb_errmsg());
     cr_expect_float_eq(b.losses[0], log(7), 1e-6);
+    cr_expect_float_eq(b.entropy[0], log(7), 1e-6);
     cr_expect_float_eq(b.dz[2], 1. / 7 - 1, 1e-6);
     a = by(PLUMB_DIVERGENCE_JSD, 0.5, 0);
     cr_assert_eq(run(device(), &a, &b), PLUMB_OK);
