@@ -50,27 +50,29 @@ struct plumb_pairwise {
     struct plumb_tensor rewards; /* (2B) out, f32: beta * (logp - ref) */
     struct plumb_tensor dlogp;   /* (offset[2B]) out, f32: d loss / d logp per token; absent =
                                   * evaluation */
-    /* Read by the formulas that name them (kernels/pairwise/<name>.h); 0 and absent = 0, but for
-     * weight, whose absence is 1. */
+    /* Read by the formulas that name them (kernels/pairwise/<name>.h, `plumb losses`); 0 and
+     * absent = 0. */
     double discopop_tau;         /* > 0 for discopop; TRL: 0.05 */
-    double gamma;                /* margin of all pairs */
-    double alpha, lambda;        /* strength of a transform, of a further term */
+    double gamma;                /* margin of all pairs, or as the formula says */
+    double alpha, lambda;        /* strength of a transform, of a further term, of a side */
     double shift;                /* reward of bco_pair's boundary: the caller's running mean */
     double chosen_tokens;        /* > 0 for sft: chosen tokens / pairs, of all that one mean
                                   * covers */
     struct plumb_tensor margin;  /* (B) in, f32: of each pair */
     struct plumb_tensor target;  /* (2B) in, f32: what each side aims at; rows 2i chosen */
-    struct plumb_tensor weight;  /* (B) in, f32: of each pair, times its loss and gradients */
-    enum plumb_f_divergence f_divergence;
-    double f_alpha_divergence_coef; /* a of PLUMB_F_ALPHA; TRL: 0.5 */
-    struct plumb_tensor token_weight; /* (offset[2B]) in, f32: of each token, in the sums of policy
-                                  * and reference and in its gradient; absent = 1. ref_sum is
-                                  * then of weighted tokens too. Lengths stay counts of tokens. */
     struct plumb_tensor anchor_sum; /* (2B) in, f32: log-prob sums of a second frozen policy */
     struct plumb_tensor kl;      /* (2B) in, f32: KL of each sequence's positions, nats */
     struct plumb_tensor dkl;     /* (2B) out, f32: d loss / d kl; absent = not wanted */
     struct plumb_tensor aot;     /* (B) in, f32: sorted differences, from plumb_aot */
     struct plumb_tensor aot_unpaired; /* (2B) in, f32: the same of the two sides apart */
+    /* Of every loss. */
+    enum plumb_f_divergence f_divergence;
+    double f_alpha_divergence_coef; /* a of PLUMB_F_ALPHA; TRL: 0.5 */
+    struct plumb_tensor weight;  /* (B) in, f32: of each pair, times its loss and gradients;
+                                  * absent = 1 */
+    struct plumb_tensor token_weight; /* (offset[2B]) in, f32: of each token, in the sums of policy
+                                  * and reference and in its gradient; absent = 1. ref_sum is
+                                  * then of weighted tokens too. Lengths stay counts of tokens. */
 };
 /* Finite for all finite inputs (saturates). Deterministic. Fails: PLUMB_EINVAL naming the option
  * out of range. */

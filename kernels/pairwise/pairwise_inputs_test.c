@@ -67,6 +67,23 @@ Test(pairwise_inputs, links_agree_with_the_oracle_where_f32_would_overflow)
         }
 }
 
+Test(pairwise_inputs, links_of_the_largest_log_ratios_are_numbers)
+{
+    static struct batch b;
+    for (int f = 0; f < PLUMB_F_DIVERGENCES; f++)
+        for (int id = 0; plumb_pairwise_name(id); id++)
+            for (int k = 0; k < 4 && plumb_pairwise_takes_divergence(id); k++) {
+                const struct plumb_pairwise_term term = { (enum plumb_pairwise_loss)id, 8 };
+                struct plumb_pairwise a = under(&term, (enum plumb_f_divergence)f);
+                a.label_smoothing = 0.25, a.gamma = 2, a.f_alpha_divergence_coef = 3;
+                one_pair(&b, k & 1 ? 3e38 : -3e38, k & 2 ? 3e38 : -3e38);
+                run(plumb_test_device(), a, &b);
+                cr_expect(isfinite(b.losses[0]) && isfinite(b.dlogp[0]) && isfinite(b.dlogp[2]),
+                          "%s, %d, %d: loss %g, gradients %g %g", plumb_pairwise_name(id), f, k,
+                          b.losses[0], b.dlogp[0], b.dlogp[2]);
+            }
+}
+
 Test(pairwise_inputs, losses_of_one_log_ratio_keep_it_under_a_divergence)
 {
     static struct batch plain, linked;

@@ -72,15 +72,14 @@ static bool log_ratio(struct golden_run *r, struct third *t, double weight, doub
     return true;
 }
 
-/* Each pair's loss and `scale` times those of its responses, mean over pairs. */
-static void report_sum(struct golden_run *r, const struct golden_pairs *p, const struct third *t,
-                       double scale)
+/* Each pair's loss and those of its responses, mean over pairs. */
+static void report_sum(struct golden_run *r, const struct golden_pairs *p, const struct third *t)
 {
     double *rows = golden_alloc(r, (size_t)p->B * sizeof *rows);
     for (int64_t i = 0; i < p->B; i++)
         rows[i] = p->losses[i];
     for (int64_t j = 0; j < t->count; j++)
-        rows[j / (t->count / p->B)] += scale * t->losses[j];
+        rows[j / (t->count / p->B)] += t->losses[j];
     golden_values(r, NULL, "losses", rows, p->B);
     golden_value(r, NULL, "loss", golden_mean(rows, p->B));
 }
@@ -102,7 +101,7 @@ static void selm(struct golden_run *r, const void *how)
     struct third t = third_of(r, "policy_response_logps", "ref_response_logps");
     if (!log_ratio(r, &t, p.a.alpha * p.a.beta, (double)p.B) || !run_pairs(r, &p, how, false))
         return;
-    report_sum(r, &p, &t, 1);
+    report_sum(r, &p, &t);
     golden_values(r, "grads", t.name, t.dlogp, t.count);
 }
 
@@ -114,7 +113,7 @@ static void vpo(struct golden_run *r, const void *how)
     if (!likelihood(r, &t, constant(r, weight, t.count), (double)p.B) ||
         !run_pairs(r, &p, how, false))
         return;
-    report_sum(r, &p, &t, 1);
+    report_sum(r, &p, &t);
     golden_values(r, "grads", t.name, t.dlogp, t.count);
 }
 
@@ -140,15 +139,17 @@ static void tpo(struct golden_run *r, const void *how)
     golden_values(r, "grads", t.name, t.dlogp, t.count);
 }
 
-/* Weights of the samples: minus what each log-ratio is beside those of its siblings. */
-static bool credit(struct golden_run *r, const struct third *t, int64_t k,
+/* Weights of the samples: `factor` times what each log-ratio is beside those of its siblings, with
+ * the sign that a negative log-likelihood wants. */
+static bool credit(struct golden_run *r, const struct third *t, int64_t k, double factor,
                    struct plumb_tensor *weight)
 {
     const struct plumb_kl d = { .struct_bytes = sizeof d,
                                 .estimator = PLUMB_KL_K1,
                                 .M = t->count,
-                                .logp = t->ref_logp, /* the other way round: minus the ratio */
-                                .ref_logp = t->logp,
+                                .logp = t->logp,
+                                .ref_logp = t->ref_logp,
+                                .weight = constant(r, -factor, t->count),
                                 .divisor = 1,
                                 .kl = golden_out(r, t->count) };
     const struct plumb_leave_one_out a = { .struct_bytes = sizeof a,
@@ -165,11 +166,11 @@ static void hypo(struct golden_run *r, const void *how)
     struct plumb_tensor weight;
     struct golden_pairs p = golden_pairs_of(r);
     struct third t = third_of(r, "policy_sample_logps", "ref_sample_logps");
-    const double k = (double)t.count / (double)p.B, each = p.a.lambda / k;
-    if (!credit(r, &t, (int64_t)k, &weight) || !likelihood(r, &t, weight, (double)p.B / each) ||
-        !run_pairs(r, &p, how, false))
+    const int64_t k = t.count / p.B;
+    if (!credit(r, &t, k, p.a.lambda / (double)k, &weight) ||
+        !likelihood(r, &t, weight, (double)p.B) || !run_pairs(r, &p, how, false))
         return;
-    report_sum(r, &p, &t, each);
+    report_sum(r, &p, &t);
     golden_values(r, "grads", t.name, t.dlogp, t.count);
 }
 
