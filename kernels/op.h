@@ -112,7 +112,6 @@ static inline bool plumb_worth_threads(int64_t rows, int64_t width)
 }
 
 /* Argument checks shared by all ops; each names the op and the field. */
-int plumb_check_struct(const char *op, size_t given, size_t wanted);
 /* Device and arguments are there, and the struct is as large as this library's: every entry of an
  * op begins with this. */
 int plumb_check_args(const char *op, const struct plumb_device *dev, const void *a, size_t wanted);

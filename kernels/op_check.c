@@ -5,22 +5,17 @@
 #include <plumb/device.h>
 #include <string.h>
 
-int plumb_check_struct(const char *op, size_t given, size_t wanted)
-{
-    if (given == wanted) return PLUMB_OK;
-    return plumb_fail(
-        PLUMB_EINVAL,
-        "%s: struct_bytes is %zu, this library's struct has %zu: set it to sizeof, or rebuild", op,
-        given, wanted);
-}
-
 int plumb_check_args(const char *op, const struct plumb_device *dev, const void *a, size_t wanted)
 {
     size_t given;
     if (!dev || !a)
         return plumb_fail(PLUMB_EINVAL, "%s: %s is NULL", op, dev ? "the struct" : "the device");
     memcpy(&given, a, sizeof given);
-    return plumb_check_struct(op, given, wanted);
+    if (given == wanted) return PLUMB_OK;
+    return plumb_fail(
+        PLUMB_EINVAL,
+        "%s: struct_bytes is %zu, this library's struct has %zu: set it to sizeof, or rebuild", op,
+        given, wanted);
 }
 
 int plumb_check_optional(const char *op, const struct plumb_device *dev, const char *field,

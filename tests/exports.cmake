@@ -1,7 +1,14 @@
 # Whether libplumb.so exports exactly what its headers declare: nothing that only the engine or an
-# op uses, and no declaration without code.
-#   cmake -DLIBRARY=libplumb.so -DNM=nm -DCC=cc -DINCLUDE=<folder> -DHEADERS=<file> -P exports.cmake
+# op uses, and no declaration without code. And whether those headers are C99 and C++11.
+#   cmake -DLIBRARY=libplumb.so -DNM=nm -DCC=cc [-DCXX=c++] -DINCLUDE=<folder> -DHEADERS=<file>
+#       -P exports.cmake
 cmake_minimum_required(VERSION 3.25)
+set(strict -pedantic -Wall -Wextra -Werror -fsyntax-only -I${INCLUDE} -include ${HEADERS})
+execute_process(COMMAND ${CC} -std=c99 ${strict} -x c /dev/null COMMAND_ERROR_IS_FATAL ANY)
+if(CXX)
+    execute_process(COMMAND ${CXX} -std=c++11 ${strict} -x c++ /dev/null
+        COMMAND_ERROR_IS_FATAL ANY)
+endif()
 execute_process(COMMAND ${NM} -D --defined-only --format=posix ${LIBRARY}
     OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
 string(REGEX REPLACE " [^\n]*\n" ";" exported "${symbols}")

@@ -4,7 +4,8 @@ add_test(NAME install COMMAND ${CMAKE_COMMAND} --install ${CMAKE_BINARY_DIR} --p
 set_tests_properties(install PROPERTIES FIXTURES_SETUP installed)
 add_test(NAME exports COMMAND ${CMAKE_COMMAND}
     -DLIBRARY=${installed}/${CMAKE_INSTALL_LIBDIR}/libplumb.so -DNM=${CMAKE_NM}
-    -DCC=${CMAKE_C_COMPILER} -DINCLUDE=${installed}/${CMAKE_INSTALL_INCLUDEDIR}
+    -DCC=${CMAKE_C_COMPILER} -DCXX=${CMAKE_CXX_COMPILER}
+    -DINCLUDE=${installed}/${CMAKE_INSTALL_INCLUDEDIR}
     -DHEADERS=${CMAKE_BINARY_DIR}/gen/layout_headers.h -P ${CMAKE_SOURCE_DIR}/tests/exports.cmake)
 set_tests_properties(exports PROPERTIES FIXTURES_REQUIRED installed)
 add_test(NAME examples COMMAND ${CMAKE_COMMAND} -DPREFIX=${installed}

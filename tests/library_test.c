@@ -1,6 +1,7 @@
 /* libplumb as a program of others meets it: misuse is answered by a status and a text that names
  * the argument, devices can be adopted, and threads do not meet. */
 #include <criterion/criterion.h>
+#include <dlfcn.h>
 #include <math.h>
 #include <plumb/backend.h>
 #include <plumb/device.h>
@@ -196,6 +197,63 @@ Test(library, a_losss_misuse_is_named)
     SINGLE(w->label[1] = 2, "label[1]=2");
     SINGLE(w->single.desirable_weight = -1, "desirable_weight=-1");
     SINGLE(w->single.rewards.data = NULL, "rewards is missing");
+}
+
+typedef int an_op(const struct plumb_device *dev, const void *args);
+
+/* A struct of which every count is `count`, every number 1 and nothing is there. */
+static void *bare(const struct plumb_layout *l, int64_t count)
+{
+    char *args = calloc(1, l->bytes);
+    const double one = 1;
+    for (int64_t f = 0; f < l->field_count; f++) {
+        const struct plumb_layout_field *field = &l->fields[f];
+        if (field->kind == 'l') memcpy(args + field->offset, &count, sizeof count);
+        if (field->kind == 'd') memcpy(args + field->offset, &one, sizeof one);
+    }
+    memcpy(args, &l->bytes, sizeof(size_t));
+    return args;
+}
+
+static void refuses_all(const char *name, an_op *op, const struct plumb_layout *l)
+{
+    void *some = bare(l, 4), *less = bare(l, -1), *none = bare(l, 0);
+    cr_expect_eq(op(NULL, some), PLUMB_EINVAL, "%s without a device", name);
+    cr_expect_eq(op(&plumb_cpu, NULL), PLUMB_EINVAL, "%s without a struct", name);
+    plumb_errclear();
+    cr_expect_eq(op(&plumb_cpu, some), PLUMB_EINVAL, "%s without arrays", name);
+    cr_expect_eq(op(&plumb_cpu, less), PLUMB_EINVAL, "%s of -1", name);
+    op(&plumb_cpu, none); /* nothing to do may be fine */
+    memset(some, 0, sizeof(size_t));
+    cr_expect_eq(op(&plumb_cpu, some), PLUMB_EINVAL, "%s of another version", name);
+    free(some);
+    free(less);
+    free(none);
+}
+
+/* Whatever the library exports, by the names of its structs. */
+Test(library, every_op_answers_misuse_with_a_status)
+{
+    static const char *const entries[] = { "", "_fwd", "_bwd", "_fused" };
+    char path[512], name[128];
+    int64_t count;
+    int ops = 0;
+    snprintf(path, sizeof path, "%s/libplumb.so", getenv("PLUMB_BUILD"));
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    cr_assert(library, "%s", dlerror());
+    const struct plumb_layout *l = plumb_layouts(&count);
+    for (int64_t i = 0; i < count; i++)
+        for (int e = 0; e < 4 && !strcmp(l[i].fields[0].name, "struct_bytes"); e++) {
+            an_op *op;
+            snprintf(name, sizeof name, "%s%s", l[i].name, entries[e]);
+            void *symbol = dlsym(library, name);
+            if (!symbol) continue;
+            memcpy(&op, &symbol, sizeof op);
+            refuses_all(name, op, &l[i]);
+            ops++;
+        }
+    cr_expect_gt(ops, 40, "%d", ops);
+    dlclose(library);
 }
 
 /* Pair by pair, as the head hands them out, gives the bits of all at once. */

@@ -106,7 +106,7 @@ static int check_options(const struct plumb_listwise *a)
 
 static int check(const struct plumb_device *dev, const struct plumb_listwise *a)
 {
-    PLUMB_TRY(plumb_check_struct("listwise", a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args("listwise", dev, a, sizeof *a));
     if (!plumb_listwise_name((int)a->loss))
         return plumb_fail(PLUMB_EINVAL, "listwise: loss=%d is no loss", (int)a->loss);
     PLUMB_TRY(plumb_check_size("listwise", "L", a->L, 0));

@@ -57,8 +57,8 @@ static int check_both(const struct plumb_device *dev, const struct plumb_norm *a
 
 static int check_forward(const struct plumb_device *dev, const struct plumb_norm *a)
 {
-    const int64_t dense = a->G * a->D, ldx = a->ldx ? a->ldx : dense, ldy = a->ldy ? a->ldy : dense;
     PLUMB_TRY(check_both(dev, a));
+    const int64_t dense = a->G * a->D, ldx = a->ldx ? a->ldx : dense, ldy = a->ldy ? a->ldy : dense;
     PLUMB_TRY(plumb_check_optional("norm", dev, "delta", &a->delta, PLUMB_MASK_FLOATS));
     if (a->delta.data)
         PLUMB_TRY(plumb_check_tensor("norm", dev, "sum", &a->sum, PLUMB_MASK(a->x.dtype)));
@@ -83,8 +83,8 @@ static int check_forward(const struct plumb_device *dev, const struct plumb_norm
 
 static int check_backward(const struct plumb_device *dev, const struct plumb_norm *a)
 {
-    const int64_t dense = a->G * a->D, ldx = a->ldx ? a->ldx : dense, ldy = a->ldy ? a->ldy : dense;
     PLUMB_TRY(check_both(dev, a));
+    const int64_t dense = a->G * a->D, ldx = a->ldx ? a->ldx : dense, ldy = a->ldy ? a->ldy : dense;
     PLUMB_TRY(plumb_check_tensor("norm", dev, "rstd", &a->rstd, PLUMB_MASK_F32));
     if (a->kind == PLUMB_NORM_LAYER)
         PLUMB_TRY(plumb_check_tensor("norm", dev, "mean", &a->mean, PLUMB_MASK_F32));

@@ -57,7 +57,7 @@ static int check_options(const struct plumb_tokenwise *a)
 static int check(const struct plumb_device *dev, const struct plumb_tokenwise *a)
 {
     const char *op = "tokenwise";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     if (!plumb_tokenwise_name((int)a->loss))
         return plumb_fail(PLUMB_EINVAL, "tokenwise: loss=%d is no loss", (int)a->loss);
     PLUMB_TRY(plumb_check_size(op, "B", a->B, 0));

@@ -150,7 +150,7 @@ int plumb_kto_kl(const struct plumb_device *dev, const struct plumb_kto_kl *a)
 int plumb_bco_delta(const struct plumb_device *dev, const struct plumb_bco_delta *a)
 {
     const char *op = "bco_delta";
-    PLUMB_TRY(plumb_check_struct(op, a->struct_bytes, sizeof *a));
+    PLUMB_TRY(plumb_check_args(op, dev, a, sizeof *a));
     PLUMB_TRY(plumb_check_size(op, "B", a->B, 0));
     PLUMB_TRY(plumb_check_runs(op, dev, a->offset, a->B));
     PLUMB_TRY(check_sequences(op, dev, &a->logp, &a->ref_logp, &a->ref_sum));
