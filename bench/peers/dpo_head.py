@@ -5,7 +5,8 @@ usage: dpo_head.py PEER N H V DTYPE REFERENCE REPEATS THREADS
   PEER       plumb, plumb_trl (TRL's calls on our head), torch, torch_fused (torch's own fused
              cross-entropy), trl, liger, liger_compiled
   REFERENCE  0: its log-probs are given; 1: made from its hidden states and matrix
-Prints JSON: seconds of each repeat, the loss, the largest memory beyond inputs and gradients.
+Prints JSON: seconds of each repeat, the loss, the largest memory beyond inputs and gradients, once
+with gradients made by the step and once with gradients that were there before it and are added to.
 """
 
 import json
@@ -118,11 +119,18 @@ def status(name):
     raise KeyError(name)
 
 
-def step(c, loss):
-    c.x.grad = c.w.grad = None
+def step(loss):
     value = loss()
     value.backward()
     return value.item()
+
+
+def growth(loss):
+    """(loss, how far the process grows during a step beyond what it had before)."""
+    before = status("VmRSS")
+    open("/proc/self/clear_refs", "w").write("5")  # the peak starts here
+    value = step(loss)
+    return value, status("VmHWM") - before
 
 
 def main():
@@ -137,21 +145,20 @@ def main():
     if made is None:
         print(json.dumps({"skipped": "no such call"}))
         return
-    step(small, made)  # libraries and threads are there
+    step(made)  # libraries and threads are there
     c = Case(int(N), int(H), int(V), dtype, reference == "1")
     loss = PEERS[peer](c)
-    before = status("VmRSS")
-    open("/proc/self/clear_refs", "w").write("5")  # the peak starts here
-    value = step(c, loss)
-    gradients = sum(t.grad.numel() * t.grad.element_size() for t in (c.x, c.w))
-    extra = status("VmHWM") - before - gradients
+    value, grown = growth(loss)
+    extra = grown - sum(t.grad.numel() * t.grad.element_size() for t in (c.x, c.w))
+    _, adding = growth(loss)
     seconds = []
     for _ in range(int(repeats)):
         c.x.grad = c.w.grad = None
         start = time.perf_counter()
         loss().backward()
         seconds.append(time.perf_counter() - start)
-    print(json.dumps({"seconds": seconds, "loss": value, "extra": extra}))
+    print(json.dumps({"seconds": seconds, "loss": value, "extra": extra,
+                      "adding": adding}))
 
 
 main()

@@ -62,7 +62,8 @@ def measure(shape, dtype):
                     continue
                 old = peers.get((name, reference))
                 made["seconds"] = min(made["seconds"] + ([old["seconds"]] if old else []))
-                made["extra"] = min([made["extra"]] + ([old["extra"]] if old else []))
+                for k in ("extra", "adding"):
+                    made[k] = min([made[k]] + ([old[k]] if old else []))
                 peers[name, reference] = made
     return c, peers
 
@@ -76,18 +77,21 @@ def main():
                 ours = c["reference" if reference else "policy"]
                 print(f"\nN, H, V {shape.replace(',', ', ')}, {dtype}, "
                       f"{'policy and reference' if reference else 'policy'}: products {products:.3f} s\n")
-                print("| | seconds | / products | extra MB | loss |\n|---|---|---|---|---|")
-                print(f"| plumb in C | {ours:.3f} | {ours / products:.3f} | {c['scratch'] / 1e6:.0f} | |")
+                scratch = f"{c['scratch'] / 1e6:.0f}"
+                print("| | seconds | / products | extra MB | adding to gradients | loss |\n"
+                      "|---|---|---|---|---|---|")
+                print(f"| plumb in C | {ours:.3f} | {ours / products:.3f} | {scratch} | {scratch} | |")
                 of_torch = peers.get(("torch", reference))
                 for (name, made_reference), made in peers.items():
                     if made_reference != reference:
                         continue
                     s = made["seconds"]
                     print(f"| {name} | {s:.3f} | {s / products:.2f} | {made['extra'] / 1e6:.0f} "
-                          f"| {made['loss']:.5f} |")
+                          f"| {made['adding'] / 1e6:.0f} | {made['loss']:.5f} |")
                 if of_torch:
-                    share = of_torch["extra"] / c["scratch"]
-                    print(f"\nscratch is 1/{share:.1f} of plain torch's extra memory")
+                    shares = [of_torch[k] / c["scratch"] for k in ("extra", "adding")]
+                    print("\nscratch is 1/{:.1f} of plain torch's extra memory, 1/{:.1f} where both "
+                          "add to gradients".format(*shares))
             sys.stdout.flush()
 
 
