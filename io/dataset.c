@@ -9,7 +9,7 @@
 
 #include "io/dataset_rows.h"
 #include "io/json.h"
-#include "io/jsonl.h"
+#include "io/rowfile.h"
 
 /* TRL takes pairs apart in the batches of datasets.map: 1000 chosen, then their rejected. */
 #define UNPAIR_ROWS 1000
@@ -110,13 +110,13 @@ static int pass_over(struct plumb_dataset_self *d, int rc, bool goes_on)
 
 static int read_file(struct plumb_dataset_self *d, int file)
 {
-    struct plumb_jsonl r;
+    struct plumb_rowfile r;
     struct plumb_jsonl_row row;
     bool found = true;
     int rc = PLUMB_OK;
-    PLUMB_TRYG(plumb_jsonl_open(&r, d->paths[file], 0));
+    PLUMB_TRYG(plumb_rowfile_open(&r, d->paths[file], 0));
     while (found) {
-        rc = plumb_jsonl_next(&r, &row, &found);
+        rc = plumb_rowfile_next(&r, &row, &found);
         if (rc) {
             found = true;
             PLUMB_TRYG(pass_over(d, rc, !r.finished));
@@ -129,7 +129,7 @@ static int read_file(struct plumb_dataset_self *d, int file)
         rc = plumb_fail(PLUMB_EFORMAT, "\"%s\" is empty: it holds no rows", d->paths[file]);
     d->report.rows += r.rows;
 out:
-    plumb_jsonl_release(&r);
+    plumb_rowfile_release(&r);
     return rc;
 }
 

@@ -1,6 +1,6 @@
-/* Datasets: JSONL and JSON files (plain or gzip) with TRL's columns become tokenised examples.
- * Everything is read, checked and tokenised when the set is opened, so that a bad row stops a
- * run before it starts. */
+/* Datasets: JSONL, JSON and CSV files (plain, gzip or zstd) with TRL's columns become tokenised
+ * examples. Everything is read, checked and tokenised when the set is opened, so that a bad row
+ * stops a run before it starts. */
 #pragma once
 #include <plumb/dataset.h>
 #include <plumb/text.h>

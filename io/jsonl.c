@@ -1,37 +1,26 @@
-/* Rows of JSON Lines files and JSON arrays, plain or gzip. */
+/* Rows of JSON Lines files and JSON arrays, plain, gzip or zstd. */
 #include "io/jsonl.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #define CHUNK_BYTES 65536
 #define ROW_LIMIT ((size_t)8 << 20)
-
-static int read_failed(struct plumb_jsonl *r)
-{
-    int code = Z_OK;
-    const char *why = gzerror(r->file, &code);
-    r->finished = true;
-    if (code == Z_ERRNO) why = strerror(errno);
-    if (code == Z_BUF_ERROR) why = "gzip data ends too early";
-    return plumb_fail(PLUMB_EIO, "could not read \"%s\" behind byte %" PRId64 ": %s", r->path,
-                      r->byte, why);
-}
 
 /* *more = false at the end of the file. */
 static int refill(struct plumb_jsonl *r, bool *more)
 {
     *more = r->at < r->end;
     if (*more) return PLUMB_OK;
-    const int n = gzread(r->file, r->chunk, CHUNK_BYTES);
-    int code = Z_OK;
-    gzerror(r->file, &code);
-    if (n < 0 || (n == 0 && code != Z_OK && code != Z_STREAM_END)) return read_failed(r);
+    size_t n;
+    const int rc = plumb_input_read(&r->in, r->chunk, CHUNK_BYTES, &n);
+    if (rc) {
+        r->finished = true;
+        return rc;
+    }
     r->at = 0;
-    r->end = (size_t)n;
+    r->end = n;
     *more = n > 0;
     return PLUMB_OK;
 }
@@ -165,11 +154,7 @@ int plumb_jsonl_open(struct plumb_jsonl *r, const char *path, size_t row_limit)
     r->chunk = malloc(CHUNK_BYTES);
     if (!r->chunk)
         PLUMB_TRYG(plumb_fail(PLUMB_EMEM, "could not allocate a buffer for \"%s\"", path));
-    errno = 0;
-    r->file = gzopen(path, "rbe");
-    if (!r->file)
-        PLUMB_TRYG(plumb_fail(errno ? PLUMB_EIO : PLUMB_EMEM, "could not open \"%s\": %s", path,
-                              errno ? strerror(errno) : "out of memory"));
+    PLUMB_TRYG(plumb_input_open(&r->in, path));
     PLUMB_TRYG(first_byte(r));
 out:
     if (rc) plumb_jsonl_release(r);
@@ -214,7 +199,7 @@ int plumb_jsonl_next(struct plumb_jsonl *r, struct plumb_jsonl_row *row, bool *f
 
 void plumb_jsonl_release(struct plumb_jsonl *r)
 {
-    if (r->file) gzclose(r->file);
+    plumb_input_release(&r->in);
     free(r->chunk);
     free(r->row);
     *r = (struct plumb_jsonl){ 0 };

@@ -1,8 +1,8 @@
 /* Rows of a dataset file, one at a time: JSON Lines (one value per line) or one JSON array,
- * plain or gzip. The form is told by the first character, '[' being an array. Memory: one row
+ * plain, gzip or zstd. The form is told by the first character, '[' being an array. Memory: one row
  * and a buffer, whatever the file's size. */
 #pragma once
-#include <plumb/base.h>
+#include "io/input.h"
 
 struct plumb_jsonl_row {
     const char
@@ -15,7 +15,7 @@ struct plumb_jsonl_row {
 
 struct plumb_jsonl {
     const char *path; /* the caller's */
-    void *file;       /* zlib's */
+    struct plumb_input in;
     char *chunk;      /* bytes read ahead */
     size_t at, end;   /* in chunk */
     char *row;        /* bytes of the current row */
@@ -28,7 +28,7 @@ struct plumb_jsonl {
 int plumb_jsonl_open(struct plumb_jsonl *r, const char *path, size_t row_limit);
 /* The next row, or *found = false at the end. Blank lines are passed over. Fails with
  * PLUMB_EFORMAT "<path>:<line>: ..." on a row over the limit or an element or bracket missing in
- * an array, and with PLUMB_EIO when reading fails (truncated or corrupt gzip). Behind a fault
+ * an array, and with PLUMB_EIO when reading fails (packed data corrupt or cut short). Behind a fault
  * the next call goes on, unless `finished` says that nothing can follow. */
 int plumb_jsonl_next(struct plumb_jsonl *r, struct plumb_jsonl_row *row, bool *found);
 void plumb_jsonl_release(struct plumb_jsonl *r); /* takes a zeroed one; leaves it zeroed */

@@ -80,7 +80,8 @@ static const struct plumb_option reward_rows[] = {
 #define C plumb_train_config
 static const struct plumb_option data_rows[] = {
     R_TEXT(C, dataset_name, PLUMB_OPT_REQUIRED, NULL,
-           "JSONL or JSON file, plain or gzip, or a folder that holds SPLIT.jsonl"),
+           "JSONL, JSON or CSV file, plain, .gz or .zst, a pattern like 'data/*.jsonl', or a "
+           "folder that holds SPLIT.jsonl or nothing but rows"),
     R_TEXT(C, dataset_test_split, 0, "test", "name of the file in a dataset folder"),
     R_INT(C, max_length, PLUMB_OPT_NONE, 2, 1 << 24, "1024", "tokens",
           "longest sequence, prompt and completion together; longer ones are cut or dropped"),

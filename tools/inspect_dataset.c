@@ -17,7 +17,8 @@ static const char *const uses[] = { "any", "sft", "dpo", "reward", "kto", "promp
 
 const struct plumb_option plumb_inspect_dataset_rows[] = {
     R_TEXT(C, dataset, PLUMB_OPT_NONE, NULL,
-           "JSONL or JSON file, plain or gzip, or a folder that holds SPLIT.jsonl"),
+           "JSONL, JSON or CSV file, plain, .gz or .zst, a pattern like 'data/*.jsonl', or a "
+           "folder that holds SPLIT.jsonl or nothing but rows"),
     R_TEXT(C, dataset_train_split, 0, "train", "name of the file in a dataset folder"),
     R_CHOICE(C, "trainer", trainer, "any", "read the rows as this trainer would; any = by columns",
              uses),

@@ -35,7 +35,8 @@ const struct plumb_option plumb_model_rows[] = {
 
 const struct plumb_option plumb_data_rows[] = {
     R_TEXT(C, dataset_name, PLUMB_OPT_REQUIRED, NULL,
-           "JSONL or JSON file, plain or gzip, or a folder that holds SPLIT.jsonl"),
+           "JSONL, JSON or CSV file, plain, .gz or .zst, a pattern like 'data/*.jsonl', or a "
+           "folder that holds SPLIT.jsonl or nothing but rows"),
     R_TEXT(C, dataset_train_split, 0, "train", "name of the training file in a dataset folder"),
     R_TEXT(C, dataset_test_split, 0, "test", "name of the evaluation file in a dataset folder"),
     R_TEXT(C, eval_dataset_name, NONE, NULL, "file of evaluation rows"),

@@ -16,8 +16,10 @@ if have pkg-config; then
     pkg-config --exists libpcre2-8 || need libpcre2-dev
     pkg-config --exists libutf8proc || need libutf8proc-dev
     pkg-config --exists zlib || need zlib1g-dev
+    pkg-config --exists libzstd || need libzstd-dev
 else
-    need pkg-config libcjson-dev libyaml-dev libpcre2-dev libutf8proc-dev zlib1g-dev
+    need pkg-config libcjson-dev libyaml-dev libpcre2-dev libutf8proc-dev zlib1g-dev \
+        libzstd-dev
 fi
 if [ "$2" = test ]; then
     pkg-config --exists criterion 2>/dev/null || need libcriterion-dev

@@ -15,14 +15,14 @@ static int next_row(struct plumb_row_walk *w, struct plumb_jsonl_row *row, bool 
         if (!w->open) {
             *found = false;
             if (w->next_file == w->files->count) return PLUMB_OK;
-            PLUMB_TRY(plumb_jsonl_open(&w->file, w->files->path[w->next_file++], 0));
+            PLUMB_TRY(plumb_rowfile_open(&w->file, w->files->path[w->next_file++], 0));
             w->open = true;
         }
-        const int rc = plumb_jsonl_next(&w->file, row, found);
+        const int rc = plumb_rowfile_next(&w->file, row, found);
         if (rc && w->file.finished) return rc;
         if (!rc && *found) return PLUMB_OK;
         if (rc) continue;
-        plumb_jsonl_release(&w->file);
+        plumb_rowfile_release(&w->file);
         w->open = false;
     }
 }
@@ -49,6 +49,6 @@ int plumb_row_walk_to(struct plumb_row_walk *w, const struct plumb_dataset *set,
 
 void plumb_row_walk_release(struct plumb_row_walk *w)
 {
-    if (w->open) plumb_jsonl_release(&w->file);
+    if (w->open) plumb_rowfile_release(&w->file);
     *w = (struct plumb_row_walk){ 0 };
 }

@@ -4,12 +4,12 @@
 #include <cJSON.h>
 
 #include "io/dataset.h"
-#include "io/jsonl.h"
+#include "io/rowfile.h"
 #include "tools/dataset_files.h"
 
 struct plumb_row_walk {
     const struct plumb_dataset_files *files; /* those that the set was opened with */
-    struct plumb_jsonl file;
+    struct plumb_rowfile file;
     int next_file;
     bool open;
 };
