@@ -28,7 +28,7 @@ struct plumb_jsonl {
 int plumb_jsonl_open(struct plumb_jsonl *r, const char *path, size_t row_limit);
 /* The next row, or *found = false at the end. Blank lines are passed over. Fails with
  * PLUMB_EFORMAT "<path>:<line>: ..." on a row over the limit or an element or bracket missing in
- * an array, and with PLUMB_EIO when reading fails (packed data corrupt or cut short). Behind a fault
- * the next call goes on, unless `finished` says that nothing can follow. */
+ * an array, and with PLUMB_EIO when reading fails (packed data corrupt or cut short). Behind a
+ * fault the next call goes on, unless `finished` says that nothing can follow. */
 int plumb_jsonl_next(struct plumb_jsonl *r, struct plumb_jsonl_row *row, bool *found);
 void plumb_jsonl_release(struct plumb_jsonl *r); /* takes a zeroed one; leaves it zeroed */
