@@ -4,7 +4,7 @@
  * trajectories: 1e-5 of a value. */
 #include <math.h>
 
-#include "tests/runs.h"
+#include "tests/published.h"
 
 static struct program p;
 static struct tiny t;
@@ -29,12 +29,6 @@ static void init(void)
 }
 static void release(void) { tiny_release(&t); }
 TestSuite(dpo_run, .init = init, .fini = release, .timeout = 280);
-
-struct value {
-    int step;
-    const char *metric;
-    double value;
-};
 
 /* A run of 4 steps of 3 rows, in order, at a rate that falls from 0.01; then rows.jsonl is
  * evaluated. */
@@ -244,14 +238,7 @@ Test(dpo_run, losses_norms_and_metrics_are_trl_s)
         struct arguments a = arguments_of(&runs[i], "out");
         ADD(&a, "--device", "ref");
         run_to_end(&p, &a);
-        cJSON *lines = metrics_of(&t, "out");
-        for (const struct value *v = runs[i].values; v->step; v++, compared++) {
-            const double got = metric_at(lines, v->step, v->metric);
-            cr_expect(fabs(got - v->value) <= 1e-5 * fabs(v->value),
-                      "run %zu, step %d: %s is %.9g, TRL's %.9g", i, v->step, v->metric, got,
-                      v->value);
-        }
-        cJSON_Delete(lines);
+        compared += values_agree(&t, "out", runs[i].values, i);
     }
     printf("dpo_run: %d values of TRL compared\n", compared);
 }
@@ -285,12 +272,7 @@ Test(dpo_run, precomputed_reference_sums_have_the_same_weights)
         ADD(&b, "--device", "ref", "--precompute_ref_log_probs", "true");
         run_to_end(&p, &a);
         run_to_end(&p, &b);
-        cJSON *x = metrics_of(&t, "a"), *y = metrics_of(&t, "b");
-        for (int step = 1; step <= 4; step++)
-            cr_expect_float_eq(metric_at(x, step, "loss"), metric_at(y, step, "loss"), 1e-11,
-                               "run %zu", i);
-        cJSON_Delete(x);
-        cJSON_Delete(y);
+        losses_agree(&t, "a", "b", i);
     }
 }
 

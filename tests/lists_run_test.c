@@ -4,7 +4,7 @@
 #include <math.h>
 #include <plumb/listwise.h>
 
-#include "tests/runs.h"
+#include "tests/published.h"
 
 static struct program p;
 static struct tiny t;
@@ -30,12 +30,6 @@ static void init(void)
 }
 static void release(void) { tiny_release(&t); }
 TestSuite(lists_run, .init = init, .fini = release, .timeout = 280);
-
-struct value {
-    int step;
-    const char *metric;
-    double value;
-};
 
 /* A run of 4 steps of 2 rows, in order, at a rate that falls from 0.01; then the rows are
  * evaluated. */
@@ -222,27 +216,20 @@ static struct arguments arguments_of(const char *out)
     return a;
 }
 
-static cJSON *run(const struct computed *r, const char *out, bool share)
+static void run(const struct computed *r, const char *out, bool share)
 {
     struct arguments a = arguments_of(out);
     for (int i = 0; r->options[i]; i++)
         ADD(&a, r->options[i]);
     ADD(&a, "--device", "ref", "--share_prompts", share ? "true" : "false");
     run_to_end(&p, &a);
-    return metrics_of(&t, out);
 }
 
 Test(lists_run, losses_norms_and_metrics_are_those_of_another_program)
 {
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
-        cJSON *lines = run(&runs[i], "out", true);
-        for (const struct value *v = runs[i].values; v->step; v++) {
-            const double got = metric_at(lines, v->step, v->metric);
-            cr_expect(fabs(got - v->value) <= 1e-5 * fabs(v->value),
-                      "run %zu, step %d: %s is %.9g, torch's %.9g", i, v->step, v->metric, got,
-                      v->value);
-        }
-        cJSON_Delete(lines);
+        run(&runs[i], "out", true);
+        values_agree(&t, "out", runs[i].values, i);
     }
 }
 
@@ -250,12 +237,9 @@ Test(lists_run, losses_norms_and_metrics_are_those_of_another_program)
 Test(lists_run, sharing_prompts_changes_no_loss)
 {
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
-        cJSON *x = run(&runs[i], "a", true), *y = run(&runs[i], "b", false);
-        for (int step = 1; step <= 4; step++)
-            cr_expect_float_eq(metric_at(x, step, "loss"), metric_at(y, step, "loss"), 1e-11,
-                               "run %zu", i);
-        cJSON_Delete(x);
-        cJSON_Delete(y);
+        run(&runs[i], "a", true);
+        run(&runs[i], "b", false);
+        losses_agree(&t, "a", "b", i);
     }
 }
 

@@ -5,7 +5,7 @@
  * 1e-5 of a value; of delta 1e-5 of the rewards, gains and losses, that it is the mean of. */
 #include <math.h>
 
-#include "tests/runs.h"
+#include "tests/published.h"
 
 static struct program p;
 static struct tiny t;
@@ -25,12 +25,6 @@ static void init(void)
 }
 static void release(void) { tiny_release(&t); }
 TestSuite(ratings_run, .init = init, .fini = release, .timeout = 280);
-
-struct value {
-    int step;
-    const char *metric;
-    double value;
-};
 
 /* A run of 4 steps of 2 rows, in order, at a rate that falls from 0.01; then the rows are
  * evaluated. */

@@ -18,6 +18,15 @@ static int train(const struct plumb_session_wish *wish, const struct plumb_sessi
     return rc;
 }
 
+/* Trains if the options made sense (`rc` says), and lets go of them. */
+static int train_checked(const struct plumb_session_wish *wish,
+                         const struct plumb_session_watch *watch, int rc, struct plumb_options *o)
+{
+    if (!rc) rc = train(wish, watch);
+    plumb_options_release(o);
+    return rc;
+}
+
 /* Rows at a time of the reference pass before training, 0 for none. */
 static int64_t precompute_rows(const struct plumb_train_config *c, bool wanted, int64_t rows)
 {
@@ -41,10 +50,7 @@ int plumb_run_sft(int argc, char **argv, const struct plumb_session_watch *watch
         .keep_end = c.truncation_mode == PLUMB_KEEP_END,
         .train_on_prompt = c.completion_only_loss == PLUMB_NO,
     };
-    int rc = plumb_train_config_finish(&c.train);
-    if (!rc) rc = train(&wish, watch);
-    plumb_options_release(&o);
-    return rc;
+    return train_checked(&wish, watch, plumb_train_config_finish(&c.train), &o);
 }
 
 int plumb_run_dpo(int argc, char **argv, const struct plumb_session_watch *watch)
@@ -66,9 +72,7 @@ int plumb_run_dpo(int argc, char **argv, const struct plumb_session_watch *watch
     };
     int rc = plumb_dpo_config_finish(&c);
     if (!rc) rc = plumb_task_dpo(&c, &pairs, &task);
-    if (!rc) rc = train(&wish, watch);
-    plumb_options_release(&o);
-    return rc;
+    return train_checked(&wish, watch, rc, &o);
 }
 
 /* The methods on pairs without a reference model. */
@@ -102,10 +106,7 @@ static int run_free(const struct free_command *k, int argc, char **argv)
         .use = k->use,
         .keep_end = k->use == PLUMB_USE_TRIPLES && c.tpo.truncation_mode == PLUMB_KEEP_END,
     };
-    int rc = k->make(&c, &pairs, &task);
-    if (!rc) rc = train(&wish, NULL);
-    plumb_options_release(&o);
-    return rc;
+    return train_checked(&wish, NULL, k->make(&c, &pairs, &task), &o);
 }
 
 static int make_cpo(union free_config *c, struct plumb_pairs *p, struct plumb_task *t)
@@ -154,10 +155,7 @@ static int run_kto(int argc, char **argv)
         .precompute = precompute_rows(&c.train, c.precompute_ref_log_probs,
                                       c.precompute_ref_batch_size),
     };
-    int rc = plumb_kto_config_finish(&c);
-    if (!rc) rc = train(&wish, NULL);
-    plumb_options_release(&o);
-    return rc;
+    return train_checked(&wish, NULL, plumb_kto_config_finish(&c), &o);
 }
 
 static int run_bco(int argc, char **argv)
@@ -176,10 +174,7 @@ static int run_bco(int argc, char **argv)
         .precompute = precompute_rows(&c.train, c.precompute_ref_log_probs,
                                       c.precompute_ref_batch_size),
     };
-    int rc = plumb_train_config_finish(&c.train);
-    if (!rc) rc = train(&wish, NULL);
-    plumb_options_release(&o);
-    return rc;
+    return train_checked(&wish, NULL, plumb_train_config_finish(&c.train), &o);
 }
 
 static int run_listwise(int argc, char **argv)
@@ -196,9 +191,7 @@ static int run_listwise(int argc, char **argv)
                                              .use = PLUMB_USE_LISTS };
     int rc = plumb_listwise_config_finish(&c);
     if (!rc) task = plumb_task_listwise(&c, &ranking);
-    if (!rc) rc = train(&wish, NULL);
-    plumb_options_release(&o);
-    return rc;
+    return train_checked(&wish, NULL, rc, &o);
 }
 
 static int run_distill(int argc, char **argv)
@@ -218,10 +211,7 @@ static int run_distill(int argc, char **argv)
         .train_on_prompt = c.completion_only_loss == PLUMB_NO,
         .teacher = c.teacher_model_name_or_path,
     };
-    int rc = plumb_train_config_finish(&c.train);
-    if (!rc) rc = train(&wish, NULL);
-    plumb_options_release(&o);
-    return rc;
+    return train_checked(&wish, NULL, plumb_train_config_finish(&c.train), &o);
 }
 
 static int run_reward(int argc, char **argv)
@@ -239,10 +229,7 @@ static int run_reward(int argc, char **argv)
         .num_labels = 1,
         .initial_head = c.initial_head,
     };
-    int rc = plumb_train_config_finish(&c.train);
-    if (!rc) rc = train(&wish, NULL);
-    plumb_options_release(&o);
-    return rc;
+    return train_checked(&wish, NULL, plumb_train_config_finish(&c.train), &o);
 }
 
 static int run_sft(int argc, char **argv) { return plumb_run_sft(argc, argv, NULL); }

@@ -4,42 +4,10 @@
 #include "kernels/distill/distill_eval.h"
 
 #include "kernels/distill/distill_plan.h"
+#include "kernels/logit_row.h"
 #include "kernels/op.h"
-#include "kernels/simd.h"
 
 enum { LANES = 16, SLICE = PLUMB_DISTILL_SLICE };
-
-/* z = cap(logit_scale * u) / temperature and dz/du. */
-struct shape {
-    bool capped;
-    float in, out;     /* capped: z = out * tanh(u * in); else z = u * in */
-    float slope, back; /* dz/du = slope, times 1 - (z * back)^2 where capped */
-};
-
-static struct shape shape_of(const struct plumb_distill *a, const struct plumb_distill_head *h)
-{
-    const double s = h->logit_scale / a->temperature, c = h->softcap;
-    if (!(c > 0)) return (struct shape){ .in = (float)s, .slope = (float)s };
-    return (struct shape){ .capped = true,
-                           .in = (float)(h->logit_scale / c),
-                           .out = (float)(c / a->temperature),
-                           .slope = (float)s,
-                           .back = (float)(a->temperature / c) };
-}
-
-static void shape_row(float *z, int64_t n, const struct shape *f)
-{
-    const float in = f->in, out = f->out;
-    if (f->capped) {
-#pragma omp simd
-        for (int64_t v = 0; v < n; v++)
-            z[v] = out * plumb_tanhf(z[v] * in);
-    } else if (in != 1) {
-#pragma omp simd
-        for (int64_t v = 0; v < n; v++)
-            z[v] *= in;
-    }
-}
 
 /* A softmax: p = e^(z - top) share, log p = z - top - log_sum. */
 struct softmax {
@@ -164,7 +132,7 @@ static struct measured measure(const struct row *r, struct slice *s)
 
 /* z becomes the gradient; a bf16 one starts y's row, whose logits have been read by then. */
 static void differentiate(const struct row *r, struct slice *s, float pull, float up,
-                          const struct shape *f)
+                          const struct plumb_logit_shape *f)
 {
     const bool narrow = r->c->op->policy.x.dtype == PLUMB_BF16;
     for (int64_t from = 0; from < r->c->vocab; from += SLICE) {
@@ -194,8 +162,8 @@ static void clear(const struct row *r)
             r->z[v] = 0;
 }
 
-static void one_row(const struct plumb_distill_chunk *c, int64_t i, const struct shape *policy,
-                    const struct shape *teacher)
+static void one_row(const struct plumb_distill_chunk *c, int64_t i,
+                    const struct plumb_logit_shape *policy, const struct plumb_logit_shape *teacher)
 {
     const struct plumb_distill *a = c->op;
     const float weight = a->weight.data ? ((const float *)a->weight.data)[c->first + i] : 1;
@@ -214,8 +182,8 @@ static void one_row(const struct plumb_distill_chunk *c, int64_t i, const struct
         clear(&r);
         return;
     }
-    shape_row(r.z, c->vocab, policy);
-    shape_row(r.y, c->vocab, teacher);
+    plumb_logit_row(r.z, c->vocab, policy);
+    plumb_logit_row(r.y, c->vocab, teacher);
     r.policy = softmax_of(r.z, c->vocab), r.teacher = softmax_of(r.y, c->vocab);
     m = measure(&r, &s);
     losses[c->first + i] = plumb_saturate((double)weight * m.value);
@@ -239,8 +207,8 @@ static void add_to_bias(const struct plumb_distill_chunk *c, int64_t from, int64
 
 int PLUMB_CPU_FN(plumb_distill_rows_cpu)(const struct plumb_distill_chunk *c)
 {
-    const struct shape policy = shape_of(c->op, &c->op->policy);
-    const struct shape teacher = shape_of(c->op, &c->op->teacher);
+    const struct plumb_logit_shape policy = plumb_distill_shape(c->op, &c->op->policy);
+    const struct plumb_logit_shape teacher = plumb_distill_shape(c->op, &c->op->teacher);
 #pragma omp parallel
     {
 #pragma omp for schedule(static)

@@ -36,13 +36,6 @@ struct distill_chunk {
     int64_t first, rows;
 };
 
-/* z = cap(logit_scale * u) / temperature and dz/du. */
-struct distill_shape {
-    bool capped;
-    float in, out;     /* capped: z = out * tanh(u * in); else z = u * in */
-    float slope, back; /* dz/du = slope, times 1 - (z * back)^2 where capped */
-};
-
 static inline float *distill_tile(const struct distill_chunk *c, size_t at)
 {
     return reinterpret_cast<float *>(c->scratch + at);

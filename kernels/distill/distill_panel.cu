@@ -2,6 +2,8 @@
  * written back, each row once. */
 #include "kernels/distill/distill_gpu.h"
 
+#include "kernels/gpu_columns.h"
+
 enum { BLOCK = 256, WARPS = BLOCK / 32, QUAD = 4 };
 
 struct distill_panel_job {
@@ -56,27 +58,6 @@ __global__ void __launch_bounds__(BLOCK)
         else
             plumb_narrow(to + h, from[h]);
     }
-}
-
-/* A block sums 32 columns; its warps take equal runs of rows, in order, and their sums are added in
- * order. */
-template <class T>
-__global__ void __launch_bounds__(BLOCK)
-    distill_sum_columns(float *dbias, const T *dz, int64_t stride, int64_t rows, int64_t columns)
-{
-    __shared__ float part[WARPS][32];
-    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
-    const int64_t v = (int64_t)blockIdx.x * 32 + lane, run = (rows + WARPS - 1) / WARPS;
-    const int64_t end = (warp + 1) * run < rows ? (warp + 1) * run : rows;
-    float sum = 0;
-    for (int64_t r = warp * run; r < end && v < columns; r++)
-        sum += plumb_wide(dz[r * stride + v]);
-    part[warp][lane] = sum;
-    __syncthreads();
-    if (warp || v >= columns) return;
-    for (int w = 1; w < WARPS; w++)
-        sum += part[w][lane];
-    dbias[v] += sum;
 }
 
 static struct distill_panel_job job_of(const struct distill_chunk *c,
@@ -140,9 +121,9 @@ template <class T> static cudaError_t add_bias(const struct distill_chunk *c)
 {
     const T *dz = reinterpret_cast<const T *>(distill_tile(c, c->at.z));
     const int64_t stride = c->at.tall * (int64_t)(sizeof(float) / sizeof(T));
-    return PLUMB_LAUNCH(distill_sum_columns<T>, (unsigned)plumb_ceil_div(c->at.vocab, 32), BLOCK, 0,
-                        plumb_gpu_stream(c->dev), (float *)c->a->dbias.data, dz, stride, c->rows,
-                        c->at.vocab);
+    return PLUMB_LAUNCH(plumb_sum_columns<T>, (unsigned)plumb_ceil_div(c->at.vocab, 32),
+                        32 * PLUMB_COLUMN_WARPS, 0, plumb_gpu_stream(c->dev),
+                        (float *)c->a->dbias.data, dz, stride, c->rows, c->at.vocab);
 }
 
 int distill_add_bias(const struct distill_chunk *c)

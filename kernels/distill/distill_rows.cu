@@ -14,7 +14,7 @@ struct distill_row_job {
     int64_t tall;
     int vocab, formula;
     bool gradient;
-    struct distill_shape policy, teacher;
+    struct plumb_logit_shape policy, teacher;
     float beta, alpha;
     double divisor;
     const int32_t *good;
@@ -22,14 +22,14 @@ struct distill_row_job {
     float *losses, *entropy;
 };
 
-PLUMB_DEVICE float shaped(const struct distill_shape *f, float u)
+PLUMB_DEVICE float shaped(const struct plumb_logit_shape *f, float u)
 {
     return f->capped ? f->out * tanhf(u * f->in) : u * f->in;
 }
 
 /* Shaped logits of columns c .. c+3; what lies past the vocabulary is -inf. */
 PLUMB_DEVICE plumb_vec<float> read_four(const float *u, int c, int vocab,
-                                        const struct distill_shape *f)
+                                        const struct plumb_logit_shape *f)
 {
     plumb_vec<float> v;
     if (c + WIDTH <= vocab)
@@ -205,15 +205,6 @@ __global__ void __launch_bounds__(MOST_THREADS)
     if (j.gradient) write_gradient<T>(&j, z, y, plumb_saturate(pull), up, &policy, &teacher);
 }
 
-static struct distill_shape shape_of(const struct plumb_distill *a,
-                                     const struct plumb_distill_head *h)
-{
-    const double s = h->logit_scale / a->temperature, c = h->softcap;
-    if (!(c > 0)) return distill_shape{ false, (float)s, 0, (float)s, 0 };
-    return distill_shape{ true, (float)(h->logit_scale / c), (float)(c / a->temperature), (float)s,
-                          (float)(a->temperature / c) };
-}
-
 int distill_measure(const struct distill_chunk *c)
 {
     const struct plumb_distill *a = c->a;
@@ -221,7 +212,7 @@ int distill_measure(const struct distill_chunk *c)
     struct distill_row_job j = {};
     j.z = distill_tile(c, c->at.z), j.y = distill_tile(c, c->at.y), j.tall = c->at.tall;
     j.vocab = (int)c->at.vocab, j.formula = plumb_distill_formula(a), j.gradient = c->gradient;
-    j.policy = shape_of(a, &a->policy), j.teacher = shape_of(a, &a->teacher);
+    j.policy = plumb_distill_shape(a, &a->policy), j.teacher = plumb_distill_shape(a, &a->teacher);
     j.beta = (float)a->beta, j.alpha = (float)a->alpha, j.divisor = a->divisor;
     j.good = reinterpret_cast<const int32_t *>(c->scratch + c->at.good);
     j.weight = weight ? weight + c->first : NULL;

@@ -3,9 +3,9 @@
  * nor the place of a row changes its bits. Compiled once per instruction set. */
 #include <math.h>
 
+#include "kernels/logit_row.h"
 #include "kernels/logprob/logprob_plan.h"
 #include "kernels/op.h"
-#include "kernels/simd.h"
 
 enum { LANES = 32, WIDEST = PLUMB_LOGPROB_SLICE };
 
@@ -14,39 +14,7 @@ static inline float above_underflow(float d) { return d < -200.0f ? -200.0f : d;
 
 static inline int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
 
-/* z = cap(logit_scale * u) / temperature and dz/du. */
-struct shape {
-    bool identity, capped;
-    float in, out;     /* capped: z = out * tanh(u * in); else z = u * in */
-    float slope, back; /* dz/du = slope, times 1 - (z * back)^2 where capped */
-};
-
-static struct shape shape_of(const struct plumb_logprob *a)
-{
-    const double s = a->logit_scale / a->temperature, c = a->softcap;
-    if (!(c > 0)) return (struct shape){ .identity = s == 1, .in = (float)s, .slope = (float)s };
-    return (struct shape){ .capped = true,
-                           .in = (float)(a->logit_scale / c),
-                           .out = (float)(c / a->temperature),
-                           .slope = (float)s,
-                           .back = (float)(a->temperature / c) };
-}
-
-static void shape_row(float *z, int64_t n, const struct shape *f)
-{
-    const float in = f->in, out = f->out;
-    if (f->capped) {
-#pragma omp simd
-        for (int64_t v = 0; v < n; v++)
-            z[v] = out * plumb_tanhf(z[v] * in);
-    } else if (!f->identity) {
-#pragma omp simd
-        for (int64_t v = 0; v < n; v++)
-            z[v] *= in;
-    }
-}
-
-static inline float slope_at(float z, const struct shape *f)
+static inline float slope_at(float z, const struct plumb_logit_shape *f)
 {
     const float c = z * f->back;
     return f->capped ? f->slope * (1.0f - c * c) : f->slope;
@@ -131,13 +99,13 @@ static void merge(struct plumb_logprob_stat *s, float max, const struct sums *pa
     s->total += total_of(part->total);
 }
 
-static void row_stats(const struct plumb_logprob_slice *c, int64_t r, const struct shape *f,
-                      bool all)
+static void row_stats(const struct plumb_logprob_slice *c, int64_t r,
+                      const struct plumb_logit_shape *f, bool all)
 {
     const struct plumb_logprob *a = c->op;
     const struct plumb_logprob_run *run = &c->run[r];
     float *z = c->z + r * c->width;
-    if (!c->is_z) shape_row(z, c->width, f);
+    if (!c->is_z) plumb_logit_row(z, c->width, f);
     const float m = largest(z, c->width);
     if (a->argmax && (double)m > c->stat[r].max) {
         int64_t v = 0;
@@ -161,7 +129,8 @@ static void row_stats(const struct plumb_logprob_slice *c, int64_t r, const stru
 int PLUMB_CPU_FN(plumb_logprob_stats_cpu)(const struct plumb_logprob_slice *c)
 {
     const struct plumb_logprob *a = c->op;
-    const struct shape f = shape_of(a);
+    const struct plumb_logit_shape f = plumb_logit_shape(a->logit_scale, a->softcap,
+                                                         a->temperature);
     const bool all = a->entropy.data || a->log_sum_sq.data || a->mean_logit.data;
 #pragma omp parallel for schedule(static) if (plumb_worth_threads(c->rows, c->width))
     for (int64_t r = 0; r < c->rows; r++)
@@ -171,7 +140,7 @@ int PLUMB_CPU_FN(plumb_logprob_stats_cpu)(const struct plumb_logprob_slice *c)
 
 /* out = d loss / d u of a slice of a row, without the targets' own terms. */
 static inline void spread(float *out, const float *z, int64_t n, const struct plumb_logprob_grad *g,
-                          const struct shape *f, bool entropy, bool capped)
+                          const struct plumb_logit_shape *f, bool entropy, bool capped)
 {
     const float lse = g->lse, mean = g->entropy, uniform = g->uniform;
     const float along_p = g->along_p, dentropy = g->dentropy, slope = f->slope, back = f->back;
@@ -185,7 +154,8 @@ static inline void spread(float *out, const float *z, int64_t n, const struct pl
     }
 }
 
-static void row_grad(const struct plumb_logprob_slice *c, int64_t r, const struct shape *f)
+static void row_grad(const struct plumb_logprob_slice *c, int64_t r,
+                     const struct plumb_logit_shape *f)
 {
     const struct plumb_logprob *a = c->op;
     const struct plumb_logprob_run *run = &c->run[r];
@@ -193,7 +163,7 @@ static void row_grad(const struct plumb_logprob_slice *c, int64_t r, const struc
     const bool narrow = c->dz.dtype == PLUMB_BF16, entropy = a->dentropy.data != NULL;
     float *z = c->z + r * c->width, buffer[WIDEST];
     float *out = narrow ? buffer : (float *)c->dz.data + r * c->dz_stride;
-    if (!c->is_z) shape_row(z, c->width, f);
+    if (!c->is_z) plumb_logit_row(z, c->width, f);
     if (f->capped)
         spread(out, z, c->width, g, f, entropy, true);
     else if (entropy)
@@ -227,7 +197,8 @@ static void add_to_bias(const struct plumb_logprob_slice *c, int64_t from, int64
 
 int PLUMB_CPU_FN(plumb_logprob_grad_cpu)(const struct plumb_logprob_slice *c)
 {
-    const struct shape f = shape_of(c->op);
+    const struct plumb_logit_shape f = plumb_logit_shape(c->op->logit_scale, c->op->softcap,
+                                                         c->op->temperature);
 #pragma omp parallel
     {
 #pragma omp for schedule(static)

@@ -37,13 +37,6 @@ struct __align__(16) logprob_stat
     int32_t argmax, none;
 };
 
-/* z = cap(logit_scale * u) / temperature and dz/du. */
-struct logprob_shape {
-    bool capped;
-    float in, out;     /* capped: z = out * tanh(u * in); else z = u * in */
-    float slope, back; /* dz/du = slope, times 1 - (z * back)^2 where capped */
-};
-
 /* What backward needs of a pair, in the sector that every warp of its block reads:
  *   dz_v = p_v (along_p - dentropy (ln p_v + entropy)) + uniform + dlogp [v = goal] */
 struct __align__(32) logprob_terms

@@ -1,6 +1,7 @@
 /* Hidden rows of the head's pairs on a device: gathered for the products, and their gradients
  * added up again, without atomics: the first pair of a chunk that names a row adds for all of
  * them. */
+#include "kernels/gpu_columns.h"
 #include "kernels/logprob/logprob_gpu.h"
 
 enum { WARPS = 8, BLOCK = 32 * WARPS, QUAD = 4 };
@@ -97,27 +98,6 @@ __global__ void __launch_bounds__(BLOCK) logprob_scatter_rows(struct logprob_pan
     }
 }
 
-/* A block sums 32 columns; its warps take equal runs of rows, in order, and their sums are added in
- * order. */
-template <class T>
-__global__ void __launch_bounds__(BLOCK)
-    logprob_sum_columns(float *dbias, const T *dz, int64_t stride, int64_t rows, int64_t columns)
-{
-    __shared__ float part[WARPS][32];
-    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
-    const int64_t v = (int64_t)blockIdx.x * 32 + lane, run = (rows + WARPS - 1) / WARPS;
-    const int64_t end = (warp + 1) * run < rows ? (warp + 1) * run : rows;
-    float sum = 0;
-    for (int64_t r = warp * run; r < end && v < columns; r++)
-        sum += plumb_wide(dz[r * stride + v]);
-    part[warp][lane] = sum;
-    __syncthreads();
-    if (warp || v >= columns) return;
-    for (int w = 1; w < WARPS; w++)
-        sum += part[w][lane];
-    dbias[v] += sum;
-}
-
 static struct logprob_panel_job job_of(const struct logprob_chunk *c)
 {
     struct logprob_panel_job j = {};
@@ -175,8 +155,9 @@ static cudaError_t add_bias(const struct logprob_chunk *c, int64_t from, int64_t
     float *dbias = static_cast<float *>(c->a.dbias.data) + from;
     const T *dz = reinterpret_cast<const T *>(logprob_tile(c)) + (c->kept ? from : 0);
     const int64_t stride = logprob_stride(c) * (int64_t)(sizeof(float) / sizeof(T));
-    return PLUMB_LAUNCH(logprob_sum_columns<T>, (unsigned)plumb_ceil_div(end - from, 32), BLOCK, 0,
-                        plumb_gpu_stream(c->dev), dbias, dz, stride, c->rows, end - from);
+    return PLUMB_LAUNCH(plumb_sum_columns<T>, (unsigned)plumb_ceil_div(end - from, 32),
+                        32 * PLUMB_COLUMN_WARPS, 0, plumb_gpu_stream(c->dev), dbias, dz, stride,
+                        c->rows, end - from);
 }
 
 int logprob_add_bias(const struct logprob_chunk *c, int64_t from, int64_t end)

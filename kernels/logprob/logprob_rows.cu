@@ -3,6 +3,7 @@
  * order, so a pair's bits depend on nothing but its logits. */
 #include <math.h>
 
+#include "kernels/logit_shape.h"
 #include "kernels/logprob/logprob_gpu.h"
 
 /* A thread holds four times four neighbouring columns of a slab. */
@@ -12,7 +13,7 @@ struct logprob_row_job {
     struct logprob_pairs p;
     float *tile; /* its column 0 is column `origin` of the vocabulary */
     int64_t stride, origin, slab;
-    struct logprob_shape f;
+    struct plumb_logit_shape f;
     struct logprob_stat *stat;
     struct logprob_terms *terms;
     float *logp, *lse, *entropy, *log_sum_sq, *mean_logit;
@@ -32,12 +33,12 @@ struct logprob_sums {
 
 PLUMB_DEVICE float above_underflow(float d) { return d < -200.0f ? -200.0f : d; }
 
-PLUMB_DEVICE float shaped(const struct logprob_shape *f, float u)
+PLUMB_DEVICE float shaped(const struct plumb_logit_shape *f, float u)
 {
     return f->capped ? f->out * tanhf(u * f->in) : u * f->in;
 }
 
-PLUMB_DEVICE float slope_at(const struct logprob_shape *f, float z)
+PLUMB_DEVICE float slope_at(const struct plumb_logit_shape *f, float z)
 {
     const float c = z * f->back;
     return f->capped ? f->slope * (1.0f - c * c) : f->slope;
@@ -47,7 +48,8 @@ PLUMB_DEVICE float slope_at(const struct logprob_shape *f, float z)
 PLUMB_DEVICE int column_of(int q) { return (q * (int)blockDim.x + (int)threadIdx.x) * WIDTH; }
 
 /* z of this thread's columns below `width`; the others are left alone. */
-PLUMB_DEVICE void read_z(float z[HELD], const float *u, int width, const struct logprob_shape *f)
+PLUMB_DEVICE void read_z(float z[HELD], const float *u, int width,
+                         const struct plumb_logit_shape *f)
 {
     PLUMB_UNROLL for (int q = 0; q < QUADS; q++)
     {
@@ -266,8 +268,8 @@ PLUMB_DEVICE struct logprob_terms read_terms(const struct logprob_terms *from)
     };
 }
 
-PLUMB_DEVICE float gradient(const struct logprob_shape *f, const struct logprob_terms *t, float z,
-                            int64_t v)
+PLUMB_DEVICE float gradient(const struct plumb_logit_shape *f, const struct logprob_terms *t,
+                            float z, int64_t v)
 {
     const float d = z - t->lse, p = expf(d);
     const float by_p = t->along_p - t->dentropy * (above_underflow(d) + t->entropy);
@@ -319,14 +321,6 @@ __global__ void __launch_bounds__(MOST_THREADS)
     }
 }
 
-static struct logprob_shape shape_of(const struct plumb_logprob *a)
-{
-    const double s = a->logit_scale / a->temperature, c = a->softcap;
-    if (!(c > 0)) return logprob_shape{ false, (float)s, 0, (float)s, 0 };
-    return logprob_shape{ true, (float)(a->logit_scale / c), (float)(c / a->temperature), (float)s,
-                          (float)(a->temperature / c) };
-}
-
 static float *pairs_from(const struct plumb_tensor *t, int64_t first)
 {
     return static_cast<float *>(logprob_from(t, first).data);
@@ -339,7 +333,7 @@ static struct logprob_row_job job_of(const struct logprob_chunk *c, int64_t from
     struct logprob_row_job j = {};
     j.p = logprob_pairs_of(c);
     j.tile = logprob_tile(c), j.stride = logprob_stride(c), j.origin = c->kept ? 0 : from;
-    j.slab = c->at.slab, j.f = shape_of(a);
+    j.slab = c->at.slab, j.f = plumb_logit_shape(a->logit_scale, a->softcap, a->temperature);
     j.stat = reinterpret_cast<struct logprob_stat *>(c->scratch + c->at.stat);
     j.terms = reinterpret_cast<struct logprob_terms *>(c->scratch + c->at.terms);
     j.logp = pairs_from(&a->logp, i), j.lse = pairs_from(&a->lse, i);
