@@ -3,15 +3,16 @@
 # make test           unit, style and whole-program tests, then the same under ASan and UBSan
 # make demo, bench    a small training run; kernels timed
 # make gpu-check      on a machine with a GPU: op tests, whole runs and timings on it
+# make fuzz           SECONDS=60 for each loader of foreign files, with clang's libFuzzer (docs/fuzzing.md)
 # make install        PREFIX=/usr/local, DESTDIR respected
 # make python-test    the PyTorch binding against torch, TRL and Liger, in an environment that is built
 #                     from PyPI (build/python); PYTHON=.../bin/python takes one that has them
 # make format, clean
-# test, demo and bench first install missing Debian packages; PLUMB_NO_INSTALL=1 leaves the system alone.
+# test, fuzz, demo and bench first install missing Debian packages; PLUMB_NO_INSTALL=1 leaves the system alone.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PREFIX ?= /usr/local
 
-.PHONY: all test demo bench gpu-check install python-test format clean
+.PHONY: all test fuzz demo bench gpu-check install python-test format clean
 configure = @cmake --preset $(1) >build-$(1).log 2>&1 || \
     { cat build-$(1).log; rm -f build-$(1).log; exit 1; }; rm -f build-$(1).log
 build = cmake --build --preset release -j $(JOBS) -t
@@ -54,6 +55,14 @@ test:
 	cmake --build --preset asan -j $(JOBS)
 	ctest --preset asan -j $(JOBS)
 
+SECONDS ?= 60
+CLANG ?= clang
+fuzz:
+	@tools/packages.sh install fuzz
+	@cmake -S tests/fuzz -B build-fuzz -G Ninja -DCMAKE_C_COMPILER=$(CLANG) >/dev/null
+	cmake --build build-fuzz -j $(JOBS)
+	JOBS=$(JOBS) tests/fuzz/run.sh $(SECONDS) $(TARGETS)
+
 install: all
 	cmake --install build --prefix $(PREFIX)
 
@@ -76,4 +85,4 @@ format:
 	find kernels runtime algos io tools tests bench examples -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' | xargs clang-format -i
 
 clean:
-	rm -rf build build-asan build-debug
+	rm -rf build build-asan build-debug build-fuzz

@@ -9,6 +9,7 @@
 
 #define CHUNK_BYTES 65536
 #define ROW_LIMIT ((size_t)8 << 20)
+#define COLUMNS_MAX 10000 /* names are compared two by two */
 #define COLUMN_LIMIT 4096
 
 int plumb_csv_room(const struct plumb_csv *r, char **buffer, size_t *room, size_t used, size_t more)
@@ -230,6 +231,7 @@ static int read_header(struct plumb_csv *r)
     PLUMB_TRY(read_record(r, &row, &f, &found));
     if (!found) return plumb_fail(PLUMB_EFORMAT, "\"%s\" is empty: it has no header", r->path);
     PLUMB_TRY(check_record(r, &row, &f));
+    if (r->count > COLUMNS_MAX) return header_fault(r, "has more than %d names", COLUMNS_MAX);
     r->column = calloc((size_t)r->count, sizeof *r->column);
     if (!r->column)
         return plumb_fail(PLUMB_EMEM, "could not allocate the columns of \"%s\"", r->path);
@@ -251,6 +253,7 @@ int plumb_csv_open(struct plumb_csv *r, const char *path, size_t row_limit)
     r->chunk = malloc(CHUNK_BYTES);
     if (!r->chunk)
         PLUMB_TRYG(plumb_fail(PLUMB_EMEM, "could not allocate a buffer for \"%s\"", path));
+    PLUMB_TRYG(plumb_csv_room(r, &r->cells, &r->cells_room, 0, 1)); /* cells may all be empty */
     PLUMB_TRYG(plumb_input_open(&r->in, path));
     PLUMB_TRYG(read_header(r));
 out:

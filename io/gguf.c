@@ -272,12 +272,11 @@ out:
 
 static int take_file(struct plumb_gguf *g)
 {
-    struct plumb_gguf_cursor c = { g->path, g->map.data, g->map.data + g->map.bytes };
     uint32_t version;
     uint64_t tensors, keys;
-    if (g->map.bytes < 24 || memcmp(c.at, "GGUF", 4))
+    if (g->map.bytes < 24 || memcmp(g->map.data, "GGUF", 4))
         return plumb_fail(PLUMB_EFORMAT, "\"%s\" is not GGUF", g->path);
-    c.at += 4;
+    struct plumb_gguf_cursor c = { g->path, g->map.data + 4, g->map.data + g->map.bytes };
     PLUMB_TRY(plumb_gguf_take(&c, &version, sizeof version, "its header"));
     if (version < 2 || version > 3)
         return plumb_fail(PLUMB_ENOTSUP, "\"%s\" is GGUF version %u%s; 2 and 3 are supported",

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "io/gguf.h"
+#include "io/json.h"
 
 #define ARCHITECTURE "llama"
 #define PREFIX ARCHITECTURE "."
@@ -160,7 +161,7 @@ static int check_architecture(const struct plumb_gguf *g)
 }
 
 /* Numbers whose names differ only; NaN = the file must say it. */
-static int put_sizes(const struct plumb_gguf *g, cJSON *o)
+static int put_sizes(const struct plumb_gguf *g, cJSON *o, bool *lost)
 {
     const struct {
         const char *gguf, *hf;
@@ -177,13 +178,13 @@ static int put_sizes(const struct plumb_gguf *g, cJSON *o)
     double value;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         PLUMB_TRY(number(g, sizes[i].gguf, sizes[i].absent, &value));
-        cJSON_AddNumberToObject(o, sizes[i].hf, shortest(value));
+        plumb_json_add(o, sizes[i].hf, cJSON_CreateNumber(shortest(value)), lost);
     }
     return PLUMB_OK;
 }
 
 /* Heads: key and value of one size, rotated in full. */
-static int put_heads(const struct plumb_gguf *g, cJSON *o)
+static int put_heads(const struct plumb_gguf *g, cJSON *o, bool *lost)
 {
     double heads, width, kv, key, value, rotated;
     PLUMB_TRY(number(g, "attention.head_count", NAN, &heads));
@@ -197,12 +198,12 @@ static int put_heads(const struct plumb_gguf *g, cJSON *o)
                           "\"%s\": heads of %g keys, %g values and %g rotated numbers are not "
                           "supported: they must be equal",
                           g->path, key, value, rotated);
-    cJSON_AddNumberToObject(o, "num_key_value_heads", kv);
-    cJSON_AddNumberToObject(o, "head_dim", key);
+    plumb_json_add(o, "num_key_value_heads", cJSON_CreateNumber(kv), lost);
+    plumb_json_add(o, "head_dim", cJSON_CreateNumber(key), lost);
     return PLUMB_OK;
 }
 
-static int put_rope_scaling(const struct plumb_gguf *g, cJSON *o)
+static int put_rope_scaling(const struct plumb_gguf *g, cJSON *o, bool *lost)
 {
     const char *type = "none";
     size_t n = 4;
@@ -220,41 +221,45 @@ static int put_rope_scaling(const struct plumb_gguf *g, cJSON *o)
                           "\"%s\": the rotary scaling \"%.*s\" is not supported (linear is)",
                           g->path, n < 40 ? (int)n : 40, type);
     PLUMB_TRY(number(g, "rope.scaling.factor", NAN, &factor));
-    cJSON *scaling = cJSON_AddObjectToObject(o, "rope_scaling");
-    cJSON_AddStringToObject(scaling, "rope_type", "linear");
-    cJSON_AddNumberToObject(scaling, "factor", factor);
+    cJSON *scaling = plumb_json_add(o, "rope_scaling", cJSON_CreateObject(), lost);
+    plumb_json_add(scaling, "rope_type", cJSON_CreateString("linear"), lost);
+    plumb_json_add(scaling, "factor", cJSON_CreateNumber(factor), lost);
     return PLUMB_OK;
 }
 
 /* Ids of special tokens; a second end ("end of turn") joins the first. */
-static int put_ids(const struct plumb_gguf *g, cJSON *o)
+static int put_ids(const struct plumb_gguf *g, cJSON *o, bool *lost)
 {
     int64_t bos, eos, eot, pad;
     PLUMB_TRY(plumb_gguf_i64_or(g, "tokenizer.ggml.bos_token_id", -1, &bos));
     PLUMB_TRY(plumb_gguf_i64_or(g, "tokenizer.ggml.eos_token_id", -1, &eos));
     PLUMB_TRY(plumb_gguf_i64_or(g, "tokenizer.ggml.eot_token_id", eos, &eot));
     PLUMB_TRY(plumb_gguf_i64_or(g, "tokenizer.ggml.padding_token_id", -1, &pad));
-    if (bos >= 0) cJSON_AddNumberToObject(o, "bos_token_id", (double)bos);
-    if (pad >= 0) cJSON_AddNumberToObject(o, "pad_token_id", (double)pad);
-    if (eos >= 0 && eot == eos) cJSON_AddNumberToObject(o, "eos_token_id", (double)eos);
+    if (bos >= 0) plumb_json_add(o, "bos_token_id", cJSON_CreateNumber((double)bos), lost);
+    if (pad >= 0) plumb_json_add(o, "pad_token_id", cJSON_CreateNumber((double)pad), lost);
+    if (eos >= 0 && eot == eos)
+        plumb_json_add(o, "eos_token_id", cJSON_CreateNumber((double)eos), lost);
     if (eos >= 0 && eot != eos) {
-        cJSON *list = cJSON_AddArrayToObject(o, "eos_token_id");
-        cJSON_AddItemToArray(list, cJSON_CreateNumber((double)eos));
-        cJSON_AddItemToArray(list, cJSON_CreateNumber((double)eot));
+        cJSON *list = plumb_json_add(o, "eos_token_id", cJSON_CreateArray(), lost);
+        plumb_json_add(list, NULL, cJSON_CreateNumber((double)eos), lost);
+        plumb_json_add(list, NULL, cJSON_CreateNumber((double)eot), lost);
     }
     return PLUMB_OK;
 }
 
-static int put_shapes(const struct plumb_gguf *g, cJSON *o)
+static int put_shapes(const struct plumb_gguf *g, cJSON *o, bool *lost)
 {
     const int64_t embed = plumb_gguf_tensor_find(g, "token_embd.weight");
     if (embed < 0)
         return plumb_fail(PLUMB_EFORMAT, "\"%s\": the tensor \"token_embd.weight\" is missing",
                           g->path);
-    cJSON_AddNumberToObject(o, "vocab_size", (double)g->tensor[embed].shape[0]);
-    cJSON_AddBoolToObject(o, "tie_word_embeddings", plumb_gguf_tensor_find(g, "output.weight") < 0);
-    cJSON_AddBoolToObject(o, "attention_bias", plumb_gguf_tensor_find(g, "blk.0.attn_q.bias") >= 0);
-    cJSON_AddBoolToObject(o, "mlp_bias", plumb_gguf_tensor_find(g, "blk.0.ffn_up.bias") >= 0);
+    plumb_json_add(o, "vocab_size", cJSON_CreateNumber((double)g->tensor[embed].shape[0]), lost);
+    plumb_json_add(o, "tie_word_embeddings",
+                   cJSON_CreateBool(plumb_gguf_tensor_find(g, "output.weight") < 0), lost);
+    plumb_json_add(o, "attention_bias",
+                   cJSON_CreateBool(plumb_gguf_tensor_find(g, "blk.0.attn_q.bias") >= 0), lost);
+    plumb_json_add(o, "mlp_bias",
+                   cJSON_CreateBool(plumb_gguf_tensor_find(g, "blk.0.ffn_up.bias") >= 0), lost);
     return PLUMB_OK;
 }
 
@@ -263,20 +268,21 @@ static int read_config(const struct plumb_gguf *g, struct plumb_hf_config *confi
 {
     int rc = PLUMB_OK;
     char *text = NULL;
+    bool lost = false;
     cJSON *o = cJSON_CreateObject();
     PLUMB_TRYG(check_architecture(g));
     PLUMB_TRYG(check_keys(g));
-    cJSON *classes = cJSON_AddArrayToObject(o, "architectures");
-    cJSON_AddItemToArray(classes, cJSON_CreateString("LlamaForCausalLM"));
-    cJSON_AddStringToObject(o, "model_type", ARCHITECTURE);
-    cJSON_AddStringToObject(o, "hidden_act", "silu");
-    cJSON_AddStringToObject(o, "dtype", "float32");
-    PLUMB_TRYG(put_sizes(g, o));
-    PLUMB_TRYG(put_heads(g, o));
-    PLUMB_TRYG(put_rope_scaling(g, o));
-    PLUMB_TRYG(put_ids(g, o));
-    PLUMB_TRYG(put_shapes(g, o));
-    text = cJSON_PrintUnformatted(o);
+    cJSON *classes = plumb_json_add(o, "architectures", cJSON_CreateArray(), &lost);
+    plumb_json_add(classes, NULL, cJSON_CreateString("LlamaForCausalLM"), &lost);
+    plumb_json_add(o, "model_type", cJSON_CreateString(ARCHITECTURE), &lost);
+    plumb_json_add(o, "hidden_act", cJSON_CreateString("silu"), &lost);
+    plumb_json_add(o, "dtype", cJSON_CreateString("float32"), &lost);
+    PLUMB_TRYG(put_sizes(g, o, &lost));
+    PLUMB_TRYG(put_heads(g, o, &lost));
+    PLUMB_TRYG(put_rope_scaling(g, o, &lost));
+    PLUMB_TRYG(put_ids(g, o, &lost));
+    PLUMB_TRYG(put_shapes(g, o, &lost));
+    text = lost ? NULL : cJSON_PrintUnformatted(o);
     if (!text)
         PLUMB_TRYG(plumb_fail(PLUMB_EMEM, "could not allocate the config of \"%s\"", g->path));
     PLUMB_TRYG(plumb_hf_config_parse(config, text, strlen(text), g->path));

@@ -116,3 +116,13 @@ int plumb_json_string(const cJSON *obj, const char *key, const char *where, cons
     *out = v->valuestring;
     return PLUMB_OK;
 }
+
+cJSON *plumb_json_add(cJSON *to, const char *key, cJSON *item, bool *lost)
+{
+    const bool done = to && item &&
+                      (key ? cJSON_AddItemToObject(to, key, item) : cJSON_AddItemToArray(to, item));
+    if (done) return item;
+    cJSON_Delete(item);
+    *lost = true;
+    return NULL;
+}

@@ -31,3 +31,8 @@ int plumb_json_bool_or(const cJSON *obj, const char *key, const char *where, boo
                        bool *out);
 int plumb_json_string(const cJSON *obj, const char *key, const char *where,
                       const char **out); /* lives in obj */
+
+/* Puts `item` at the end of an array, or of an object under `key`; returns it. Without memory, of
+ * which a NULL `to` or `item` tells as well, *lost becomes true, the item is deleted and NULL
+ * returned: many additions want one check. */
+cJSON *plumb_json_add(cJSON *to, const char *key, cJSON *item, bool *lost);

@@ -188,7 +188,8 @@ static int add_shard(struct model *m, const char *path)
         PLUMB_TRY(read_entry(s, e, data, end - data, &m->tensors[m->used]));
         m->used++;
     }
-    return check_tiling(s, m->tensors + first, m->used - first, data, end);
+    struct plumb_weight *mine = m->tensors ? m->tensors + first : NULL;
+    return check_tiling(s, mine, m->used - first, data, end);
 }
 
 static int by_name(const void *a, const void *b)
@@ -323,6 +324,7 @@ int plumb_safetensors_open(struct plumb_weights *w, const char *path)
     if (m) m->shards = calloc(index ? MAX_SHARDS : 1, sizeof *m->shards);
     if (!m || !m->origin || !m->shards) {
         if (m) free(m->origin);
+        if (m) free(m->shards);
         free(m);
         return plumb_fail(PLUMB_EMEM, "could not allocate the table of \"%s\"", path);
     }

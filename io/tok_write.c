@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "io/file.h"
+#include "io/json.h"
 #include "io/tok.h"
 #include "io/tokenizer.h"
 
@@ -11,72 +12,73 @@ static int no_memory(void)
     return plumb_fail(PLUMB_EMEM, "could not allocate the text of a tokenizer.json");
 }
 
-static cJSON *added_tokens(const struct plumb_tok *t)
+static cJSON *added_tokens(const struct plumb_tok *t, bool *lost)
 {
     cJSON *list = cJSON_CreateArray();
     for (size_t i = 0; i < t->added_count; i++) {
         const struct plumb_tok_added *a = &t->added[i];
         cJSON *o = cJSON_CreateObject();
-        cJSON_AddNumberToObject(o, "id", a->id);
-        cJSON_AddStringToObject(o, "content", a->content);
-        cJSON_AddBoolToObject(o, "single_word", a->flags.single_word);
-        cJSON_AddBoolToObject(o, "lstrip", a->flags.lstrip);
-        cJSON_AddBoolToObject(o, "rstrip", a->flags.rstrip);
-        cJSON_AddBoolToObject(o, "normalized", a->flags.normalized);
-        cJSON_AddBoolToObject(o, "special", a->flags.special);
-        cJSON_AddItemToArray(list, o);
+        plumb_json_add(o, "id", cJSON_CreateNumber(a->id), lost);
+        plumb_json_add(o, "content", cJSON_CreateString(a->content), lost);
+        plumb_json_add(o, "single_word", cJSON_CreateBool(a->flags.single_word), lost);
+        plumb_json_add(o, "lstrip", cJSON_CreateBool(a->flags.lstrip), lost);
+        plumb_json_add(o, "rstrip", cJSON_CreateBool(a->flags.rstrip), lost);
+        plumb_json_add(o, "normalized", cJSON_CreateBool(a->flags.normalized), lost);
+        plumb_json_add(o, "special", cJSON_CreateBool(a->flags.special), lost);
+        plumb_json_add(list, NULL, o, lost);
     }
     return list;
 }
 
-/* One element of a template: a special token, or the text when `token` is NULL. */
-static void add_template_part(cJSON *list, const char *token)
+/* One element of a template: a special token, or the text `id` when `token` is NULL. */
+static void add_template_part(cJSON *list, const char *token, const char *id, int type, bool *lost)
 {
-    cJSON *outer = cJSON_CreateObject();
-    cJSON *inner = cJSON_AddObjectToObject(outer, token ? "SpecialToken" : "Sequence");
-    cJSON_AddStringToObject(inner, "id", token ? token : "A");
-    cJSON_AddNumberToObject(inner, "type_id", 0);
-    cJSON_AddItemToArray(list, outer);
+    cJSON *outer = plumb_json_add(list, NULL, cJSON_CreateObject(), lost);
+    cJSON *inner = plumb_json_add(outer, token ? "SpecialToken" : "Sequence", cJSON_CreateObject(),
+                                  lost);
+    plumb_json_add(inner, "id", cJSON_CreateString(token ? token : id), lost);
+    plumb_json_add(inner, "type_id", cJSON_CreateNumber(type), lost);
 }
 
-static void add_special(cJSON *specials, const char *token, int32_t id)
+/* A text with BOS before and EOS behind it. */
+static void add_template_text(cJSON *list, const struct plumb_vocabulary *v, const char *id,
+                              int type, bool *lost)
+{
+    if (v->add_bos) add_template_part(list, v->token[v->bos_id], NULL, type, lost);
+    add_template_part(list, NULL, id, type, lost);
+    if (v->add_eos) add_template_part(list, v->token[v->eos_id], NULL, type, lost);
+}
+
+static void add_special(cJSON *specials, const char *token, int32_t id, bool *lost)
 {
     if (cJSON_GetObjectItemCaseSensitive(specials, token)) return;
-    cJSON *o = cJSON_AddObjectToObject(specials, token);
-    cJSON_AddStringToObject(o, "id", token);
-    cJSON_AddItemToArray(cJSON_AddArrayToObject(o, "ids"), cJSON_CreateNumber(id));
-    cJSON_AddItemToArray(cJSON_AddArrayToObject(o, "tokens"), cJSON_CreateString(token));
+    cJSON *o = plumb_json_add(specials, token, cJSON_CreateObject(), lost);
+    plumb_json_add(o, "id", cJSON_CreateString(token), lost);
+    plumb_json_add(plumb_json_add(o, "ids", cJSON_CreateArray(), lost), NULL,
+                   cJSON_CreateNumber(id), lost);
+    plumb_json_add(plumb_json_add(o, "tokens", cJSON_CreateArray(), lost), NULL,
+                   cJSON_CreateString(token), lost);
 }
 
 /* What puts BOS before and EOS behind a text; null when neither is added. */
-static cJSON *post_processor(const struct plumb_vocabulary *v)
+static cJSON *post_processor(const struct plumb_vocabulary *v, bool *lost)
 {
     if (!v->add_bos && !v->add_eos) return cJSON_CreateNull();
     cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "type", "TemplateProcessing");
-    cJSON *single = cJSON_AddArrayToObject(o, "single");
-    cJSON_AddArrayToObject(o, "pair");
-    cJSON *specials = cJSON_AddObjectToObject(o, "special_tokens");
-    if (v->add_bos) add_template_part(single, v->token[v->bos_id]);
-    add_template_part(single, NULL);
-    if (v->add_eos) add_template_part(single, v->token[v->eos_id]);
-    if (v->add_bos) add_special(specials, v->token[v->bos_id], v->bos_id);
-    if (v->add_eos) add_special(specials, v->token[v->eos_id], v->eos_id);
+    plumb_json_add(o, "type", cJSON_CreateString("TemplateProcessing"), lost);
+    cJSON *single = plumb_json_add(o, "single", cJSON_CreateArray(), lost);
+    cJSON *pair = plumb_json_add(o, "pair", cJSON_CreateArray(), lost);
+    cJSON *specials = plumb_json_add(o, "special_tokens", cJSON_CreateObject(), lost);
+    add_template_text(single, v, "A", 0, lost);
     /* A pair is its two texts one after the other, each as it would stand alone. */
-    cJSON_ReplaceItemInObjectCaseSensitive(o, "pair", cJSON_Duplicate(single, true));
-    cJSON *pair = cJSON_GetObjectItemCaseSensitive(o, "pair");
-    for (const cJSON *e = single->child; e; e = e->next) {
-        cJSON *copy = cJSON_Duplicate(e, true);
-        cJSON *text = cJSON_GetObjectItemCaseSensitive(copy, "Sequence");
-        cJSON *part = text ? text : cJSON_GetObjectItemCaseSensitive(copy, "SpecialToken");
-        if (text) cJSON_ReplaceItemInObjectCaseSensitive(text, "id", cJSON_CreateString("B"));
-        cJSON_ReplaceItemInObjectCaseSensitive(part, "type_id", cJSON_CreateNumber(1));
-        cJSON_AddItemToArray(pair, copy);
-    }
+    add_template_text(pair, v, "A", 0, lost);
+    add_template_text(pair, v, "B", 1, lost);
+    if (v->add_bos) add_special(specials, v->token[v->bos_id], v->bos_id, lost);
+    if (v->add_eos) add_special(specials, v->token[v->eos_id], v->eos_id, lost);
     return o;
 }
 
-static cJSON *vocabulary(const struct plumb_tok *t)
+static cJSON *vocabulary(const struct plumb_tok *t, bool *lost)
 {
     cJSON *o = cJSON_CreateObject();
     for (int64_t id = 0; id < t->pieces.n; id++) {
@@ -84,7 +86,7 @@ static cJSON *vocabulary(const struct plumb_tok *t)
         const char *s = plumb_tok_piece(&t->pieces, (int32_t)id, &n);
         /* Of pieces with one text the last counts. */
         if (s && plumb_tok_pieces_find(&t->pieces, s, n) == id)
-            cJSON_AddNumberToObject(o, s, (double)id);
+            plumb_json_add(o, s, cJSON_CreateNumber((double)id), lost);
     }
     return o;
 }
@@ -97,12 +99,11 @@ static int by_rank(const void *a, const void *b)
     return x->key < y->key ? -1 : x->key > y->key;
 }
 
-static int merges(const struct plumb_tok *t, cJSON **out)
+static int merges(const struct plumb_tok *t, cJSON *list, bool *lost)
 {
     const struct plumb_tok_pairs *all = &t->bpe.merges;
     struct plumb_tok_pair *order = malloc((all->n + 1) * sizeof *order);
     size_t n = 0, bytes;
-    *out = cJSON_CreateArray();
     if (!order) return no_memory();
     for (size_t i = 0; i < all->slots; i++)
         if (all->slot[i].key != UINT64_MAX) order[n++] = all->slot[i];
@@ -111,38 +112,35 @@ static int merges(const struct plumb_tok *t, cJSON **out)
         const int32_t left = (int32_t)(order[i].key >> 32), right = (int32_t)order[i].key;
         const char *pair[2] = { plumb_tok_piece(&t->pieces, left, &bytes),
                                 plumb_tok_piece(&t->pieces, right, &bytes) };
-        cJSON_AddItemToArray(*out, cJSON_CreateStringArray(pair, 2));
+        plumb_json_add(list, NULL, cJSON_CreateStringArray(pair, 2), lost);
     }
     free(order);
     return PLUMB_OK;
 }
 
-static int model(const struct plumb_tok *t, const struct plumb_vocabulary *v, cJSON **out)
+static int model(const struct plumb_tok *t, const struct plumb_vocabulary *v, cJSON *o, bool *lost)
 {
     const struct plumb_tok_bpe_data *b = &t->bpe;
-    cJSON *o = *out = cJSON_CreateObject(), *list;
-    cJSON_AddStringToObject(o, "type", "BPE");
-    cJSON_AddNullToObject(o, "dropout");
+    plumb_json_add(o, "type", cJSON_CreateString("BPE"), lost);
+    plumb_json_add(o, "dropout", cJSON_CreateNull(), lost);
     if (b->unk_id >= 0)
-        cJSON_AddStringToObject(o, "unk_token", v->token[b->unk_id]);
+        plumb_json_add(o, "unk_token", cJSON_CreateString(v->token[b->unk_id]), lost);
     else
-        cJSON_AddNullToObject(o, "unk_token");
-    cJSON_AddNullToObject(o, "continuing_subword_prefix");
-    cJSON_AddNullToObject(o, "end_of_word_suffix");
-    cJSON_AddBoolToObject(o, "fuse_unk", b->fuse_unk);
-    cJSON_AddBoolToObject(o, "byte_fallback", b->byte_fallback);
-    cJSON_AddBoolToObject(o, "ignore_merges", b->ignore_merges);
-    cJSON_AddItemToObject(o, "vocab", vocabulary(t));
-    const int rc = merges(t, &list);
-    cJSON_AddItemToObject(o, "merges", list);
-    return rc;
+        plumb_json_add(o, "unk_token", cJSON_CreateNull(), lost);
+    plumb_json_add(o, "continuing_subword_prefix", cJSON_CreateNull(), lost);
+    plumb_json_add(o, "end_of_word_suffix", cJSON_CreateNull(), lost);
+    plumb_json_add(o, "fuse_unk", cJSON_CreateBool(b->fuse_unk), lost);
+    plumb_json_add(o, "byte_fallback", cJSON_CreateBool(b->byte_fallback), lost);
+    plumb_json_add(o, "ignore_merges", cJSON_CreateBool(b->ignore_merges), lost);
+    plumb_json_add(o, "vocab", vocabulary(t, lost), lost);
+    return merges(t, plumb_json_add(o, "merges", cJSON_CreateArray(), lost), lost);
 }
 
 /* The preset's part of that name, null when it has none. */
-static void add_step(cJSON *root, cJSON *preset, const char *name)
+static void add_step(cJSON *root, cJSON *preset, const char *name, bool *lost)
 {
     cJSON *part = cJSON_DetachItemFromObjectCaseSensitive(preset, name);
-    cJSON_AddItemToObject(root, name, part ? part : cJSON_CreateNull());
+    plumb_json_add(root, name, part ? part : cJSON_CreateNull(), lost);
 }
 
 static int write_json(const cJSON *json, const char *dir, const char *name)
@@ -160,20 +158,19 @@ static int write_tokenizer(const struct plumb_tok *t, const struct plumb_vocabul
                            const char *dir)
 {
     int rc = PLUMB_OK;
-    bool ignore_merges;
-    cJSON *preset = NULL, *body, *root = cJSON_CreateObject();
+    bool ignore_merges, lost = false;
+    cJSON *preset = NULL, *root = cJSON_CreateObject();
     PLUMB_TRYG(plumb_tok_preset_json(plumb_tok_preset_of(v), &ignore_merges, &preset));
-    cJSON_AddStringToObject(root, "version", "1.0");
-    cJSON_AddNullToObject(root, "truncation");
-    cJSON_AddNullToObject(root, "padding");
-    cJSON_AddItemToObject(root, "added_tokens", added_tokens(t));
-    add_step(root, preset, "normalizer");
-    add_step(root, preset, "pre_tokenizer");
-    cJSON_AddItemToObject(root, "post_processor", post_processor(v));
-    add_step(root, preset, "decoder");
-    rc = model(t, v, &body);
-    cJSON_AddItemToObject(root, "model", body);
-    if (rc == PLUMB_OK) rc = write_json(root, dir, "tokenizer.json");
+    plumb_json_add(root, "version", cJSON_CreateString("1.0"), &lost);
+    plumb_json_add(root, "truncation", cJSON_CreateNull(), &lost);
+    plumb_json_add(root, "padding", cJSON_CreateNull(), &lost);
+    plumb_json_add(root, "added_tokens", added_tokens(t, &lost), &lost);
+    add_step(root, preset, "normalizer", &lost);
+    add_step(root, preset, "pre_tokenizer", &lost);
+    plumb_json_add(root, "post_processor", post_processor(v, &lost), &lost);
+    add_step(root, preset, "decoder", &lost);
+    PLUMB_TRYG(model(t, v, plumb_json_add(root, "model", cJSON_CreateObject(), &lost), &lost));
+    rc = lost ? no_memory() : write_json(root, dir, "tokenizer.json");
 out:
     cJSON_Delete(preset);
     cJSON_Delete(root);
@@ -190,13 +187,15 @@ static int write_config(const struct plumb_vocabulary *v, const char *chat_templ
                   { "eos_token", v->eos_id },
                   { "pad_token", v->pad_id },
                   { "unk_token", v->unk_id } };
+    bool lost = false;
     cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "tokenizer_class", "PreTrainedTokenizerFast");
-    cJSON_AddBoolToObject(o, "clean_up_tokenization_spaces", false);
+    plumb_json_add(o, "tokenizer_class", cJSON_CreateString("PreTrainedTokenizerFast"), &lost);
+    plumb_json_add(o, "clean_up_tokenization_spaces", cJSON_CreateBool(false), &lost);
     for (int i = 0; i < 4; i++)
-        if (named[i].id >= 0) cJSON_AddStringToObject(o, named[i].key, v->token[named[i].id]);
-    if (chat_template) cJSON_AddStringToObject(o, "chat_template", chat_template);
-    const int rc = write_json(o, dir, "tokenizer_config.json");
+        if (named[i].id >= 0)
+            plumb_json_add(o, named[i].key, cJSON_CreateString(v->token[named[i].id]), &lost);
+    if (chat_template) plumb_json_add(o, "chat_template", cJSON_CreateString(chat_template), &lost);
+    const int rc = lost ? no_memory() : write_json(o, dir, "tokenizer_config.json");
     cJSON_Delete(o);
     return rc;
 }

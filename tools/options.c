@@ -231,7 +231,9 @@ static int set_defaults(struct plumb_options *o)
         if (loose.flags & PLUMB_OPT_REQUIRED) loose.flags |= PLUMB_OPT_NONE;
         struct plumb_setting start = *s;
         start.row = &loose;
-        PLUMB_ASSERT(plumb_option_set_words(o, &start, loose.name, &word, 1) == PLUMB_OK);
+        const int rc = plumb_option_set_words(o, &start, loose.name, &word, 1);
+        if (rc == PLUMB_EMEM) return rc;
+        PLUMB_ASSERT(rc == PLUMB_OK);
     }
     return PLUMB_OK;
 }

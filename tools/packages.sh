@@ -2,7 +2,7 @@
 # packages.sh check: fails with a list when a Debian package needed to build is missing.
 # packages.sh install: installs what is missing by apt-get (with sudo when not root); asks apt nothing
 #   when all is there.
-# A second word, test: what tests need, too.
+# A second word: test or fuzz, for what these need, too.
 missing=
 need() { missing="$missing $*"; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -26,6 +26,11 @@ if [ "$2" = test ]; then
     # The CUDA sources run on the CPU as C++; clang's instrumentation finds their races.
     have "${CXX:-c++}" || need g++
     have clang++ || need clang
+fi
+if [ "$2" = fuzz ]; then
+    # The runtime of libFuzzer may lie in a package of its own.
+    echo 'int LLVMFuzzerTestOneInput(const char *d, long n) { return d && n < 0; }' |
+        clang -fsanitize=fuzzer,address -x c - -o /dev/null 2>/dev/null || need clang libclang-rt-dev
 fi
 # oneDNN has no pkg-config file: the compiler is asked for its header.
 echo '#include <dnnl.h>' | "${CC:-cc}" -E - >/dev/null 2>&1 || need libdnnl-dev

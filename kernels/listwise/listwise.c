@@ -1,26 +1,15 @@
-/* Checks the arguments of the listwise losses, knows their names and picks the code that runs. */
+/* Checks the arguments of the listwise losses and picks the code that runs. */
 #include <plumb/backend.h>
 #include <plumb/device.h>
 #include <plumb/listwise.h>
 
 #include <math.h>
 
-#include "kernels/formula.h"
 #include "kernels/listwise/listwise_room.h"
 #include "kernels/op.h"
 #include "kernels/sequence_part.h"
 
 PLUMB_CPU_DECLARE(plumb_listwise_cpu, plumb_listwise);
-
-static const struct plumb_formula formulas[] = {
-#define PLUMB_FORMULA(ID, NAME, name, text) PLUMB_FORMULA_ROW(ID, name)
-#include <plumb/listwise.def>
-#undef PLUMB_FORMULA
-};
-enum { FORMULAS = sizeof formulas / sizeof *formulas };
-
-int plumb_listwise_find(const char *name) { return plumb_formula_find(formulas, FORMULAS, name); }
-const char *plumb_listwise_name(int id) { return plumb_formula_name(formulas, FORMULAS, id); }
 
 size_t plumb_listwise_workspace(const struct plumb_device *dev, const struct plumb_listwise *a)
 {

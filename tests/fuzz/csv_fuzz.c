@@ -1,0 +1,7 @@
+/* Rows of a dataset: CSV, plain or packed. */
+#include "tests/fuzz/dataset_input.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    return dataset_input("rows.csv", data, n);
+}
