@@ -161,7 +161,7 @@ static int take_format(struct plumb_gguf_cursor *c, struct plumb_gguf_tensor *t)
         return plumb_fail(
             PLUMB_ENOTSUP,
             "\"%s\": tensor \"%s\" of type %s is not supported (F32, F16, BF16, Q4_0, "
-            "Q4_1 and Q8_0 are)",
+            "Q4_1, Q5_0, Q5_1, Q8_0 and Q2_K to Q6_K are)",
             c->path, t->name, f->name);
     const int64_t row = t->shape[t->rank - 1];
     int64_t bytes;

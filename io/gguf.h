@@ -55,8 +55,8 @@ struct plumb_gguf {
 };
 
 /* Checks everything that the tables say: sizes, types, offsets within the file, no two tensors or
- * keys of one name, no overlap. Tensors of F32, F16, BF16, Q4_0, Q4_1 and Q8_0; another type is
- * PLUMB_ENOTSUP naming it. A zeroed *g after a failure. */
+ * keys of one name, no overlap. Tensors of F64, F32, F16, BF16 and the types of plumb/quant.h;
+ * another one is PLUMB_ENOTSUP naming it. A zeroed *g after a failure. */
 int plumb_gguf_open(struct plumb_gguf *g, const char *path);
 void plumb_gguf_release(struct plumb_gguf *g); /* takes a zeroed one */
 

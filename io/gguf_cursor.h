@@ -1,12 +1,14 @@
 /* The inside of the GGUF reader: tensor types, and bounded reads from the mapped file. */
 #pragma once
+#include <plumb/quant.h>
+
 #include "io/gguf.h"
 
 /* How a tensor type stores numbers: in blocks of `per` numbers and `bytes` bytes. */
 struct plumb_gguf_format {
     const char *name;
-    int64_t per, bytes;                                      /* 0 = known by name only */
-    void (*decode)(const unsigned char *block, double *out); /* NULL = plain numbers of `plain` */
+    int64_t per, bytes;     /* 0 = known by name only */
+    enum plumb_quant quant; /* NONE = plain numbers of `plain` */
     enum plumb_dtype plain;
 };
 /* The format of a type's number in files, NULL for a number that nobody knows. */

@@ -241,6 +241,6 @@ Test(gguf_model, refuses_what_would_change_numbers_by_name)
     refused(&(struct change){ .tensor = "blk.0.attn_q_norm.weight" },
             "\"blk.0.attn_q_norm.weight\"");
     refused(&(struct change){ .tensor = "blk.7.attn_norm.weight" }, "\"blk.7.attn_norm.weight\"");
-    refused(&(struct change){ .tensor = "blk.01.attn_norm.weight" }, "stands twice");
+    refused(&(struct change){ .tensor = "blk.01.attn_norm.weight" }, "\"blk.01.attn_norm.weight\"");
     refused(&(struct change){ .without = "llama.attention.head_count_kv" }, "has shape [8, 16]");
 }

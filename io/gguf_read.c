@@ -5,8 +5,6 @@
 #include "io/gguf_cursor.h"
 #include "io/numbers.h"
 
-enum { BLOCK = 32 }; /* numbers in a block of the quantised formats */
-
 static const struct {
     const char *name;
     size_t bytes;
@@ -208,55 +206,22 @@ int plumb_gguf_f32s(const struct plumb_gguf *g, const char *key, float **out, in
     return PLUMB_OK;
 }
 
-static double scale_at(const unsigned char *p)
-{
-    double d;
-    plumb_numbers_decode(PLUMB_F16, p, 1, &d);
-    return d;
-}
-
-/* Scale d, then 16 bytes: the low halves are the first 16 numbers, the high halves the others. */
-static void decode_q4_0(const unsigned char *b, double *out)
-{
-    const double d = scale_at(b);
-    for (int i = 0; i < BLOCK / 2; i++) {
-        out[i] = d * ((b[2 + i] & 15) - 8);
-        out[i + BLOCK / 2] = d * ((b[2 + i] >> 4) - 8);
-    }
-}
-
-/* Scale and least number; the sum is rounded to f32 as in ggml. */
-static void decode_q4_1(const unsigned char *b, double *out)
-{
-    const double d = scale_at(b), m = scale_at(b + 2);
-    for (int i = 0; i < BLOCK / 2; i++) {
-        out[i] = (double)(float)(d * (b[4 + i] & 15) + m);
-        out[i + BLOCK / 2] = (double)(float)(d * (b[4 + i] >> 4) + m);
-    }
-}
-
-static void decode_q8_0(const unsigned char *b, double *out)
-{
-    const double d = scale_at(b);
-    for (int i = 0; i < BLOCK; i++)
-        out[i] = d * (int8_t)b[2 + i];
-}
-
-/* Numbered as in files; names without a row of their own were withdrawn. */
+/* Numbered as in files; numbers without a name were withdrawn. What is neither plain nor in blocks
+ * that plumb/quant.h knows has its name alone. */
 static const struct plumb_gguf_format formats[] = {
-    [0] = { "F32", 1, 4, .plain = PLUMB_F32 },
-    [1] = { "F16", 1, 2, .plain = PLUMB_F16 },
-    [2] = { "Q4_0", BLOCK, 18, decode_q4_0 },
-    [3] = { "Q4_1", BLOCK, 20, decode_q4_1 },
-    [6] = { "Q5_0" },
-    [7] = { "Q5_1" },
-    [8] = { "Q8_0", BLOCK, 34, decode_q8_0 },
+    [0] = { "F32", 1, 4, PLUMB_QUANT_NONE, PLUMB_F32 },
+    [1] = { "F16", 1, 2, PLUMB_QUANT_NONE, PLUMB_F16 },
+    [2] = { "Q4_0", 32, 18, PLUMB_Q4_0 },
+    [3] = { "Q4_1", 32, 20, PLUMB_Q4_1 },
+    [6] = { "Q5_0", 32, 22, PLUMB_Q5_0 },
+    [7] = { "Q5_1", 32, 24, PLUMB_Q5_1 },
+    [8] = { "Q8_0", 32, 34, PLUMB_Q8_0 },
     [9] = { "Q8_1" },
-    [10] = { "Q2_K" },
-    [11] = { "Q3_K" },
-    [12] = { "Q4_K" },
-    [13] = { "Q5_K" },
-    [14] = { "Q6_K" },
+    [10] = { "Q2_K", 256, 84, PLUMB_Q2_K },
+    [11] = { "Q3_K", 256, 110, PLUMB_Q3_K },
+    [12] = { "Q4_K", 256, 144, PLUMB_Q4_K },
+    [13] = { "Q5_K", 256, 176, PLUMB_Q5_K },
+    [14] = { "Q6_K", 256, 210, PLUMB_Q6_K },
     [15] = { "Q8_K" },
     [16] = { "IQ2_XXS" },
     [17] = { "IQ2_XS" },
@@ -270,9 +235,9 @@ static const struct plumb_gguf_format formats[] = {
     [25] = { "I16" },
     [26] = { "I32" },
     [27] = { "I64" },
-    [28] = { "F64" },
+    [28] = { "F64", 1, 8, PLUMB_QUANT_NONE, PLUMB_F64 },
     [29] = { "IQ1_M" },
-    [30] = { "BF16", 1, 2, .plain = PLUMB_BF16 },
+    [30] = { "BF16", 1, 2, PLUMB_QUANT_NONE, PLUMB_BF16 },
     [34] = { "TQ1_0" },
     [35] = { "TQ2_0" },
     [39] = { "MXFP4" },
@@ -284,20 +249,27 @@ const struct plumb_gguf_format *plumb_gguf_format(uint32_t type)
     return type < FORMATS && formats[type].name ? &formats[type] : NULL;
 }
 
+/* Numbers [skip, skip + take) of the blocks from `data`. */
+static void read_blocks(const struct plumb_gguf_format *f, const unsigned char *data, int64_t skip,
+                        int64_t take, double *out)
+{
+    float block[PLUMB_QUANT_MOST];
+    while (take > 0) {
+        const int64_t n = f->per - skip < take ? f->per - skip : take;
+        plumb_dequantize(f->quant, data, f->per, block);
+        for (int64_t i = 0; i < n; i++)
+            out[i] = (double)block[skip + i];
+        data += f->bytes, out += n, take -= n, skip = 0;
+    }
+}
+
 void plumb_gguf_read(const struct plumb_gguf_tensor *t, int64_t first, int64_t n, double *out)
 {
     const struct plumb_gguf_format *f = t->format;
-    const unsigned char *data = t->data;
-    double block[BLOCK];
+    const unsigned char *data = (const unsigned char *)t->data + first / f->per * f->bytes;
     PLUMB_ASSERT(first >= 0 && n >= 0 && first <= t->count - n);
-    if (!f->decode) {
-        plumb_numbers_decode(f->plain, data + first * f->bytes, n, out);
-        return;
-    }
-    while (n > 0) {
-        const int64_t skip = first % f->per, left = f->per - skip, take = left < n ? left : n;
-        f->decode(data + first / f->per * f->bytes, block);
-        memcpy(out, block + skip, (size_t)take * sizeof *out);
-        first += take, out += take, n -= take;
-    }
+    if (f->quant == PLUMB_QUANT_NONE)
+        plumb_numbers_decode(f->plain, data, n, out);
+    else
+        read_blocks(f, data, first % f->per, n, out);
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "io/gguf_bytes.h"
+#include "io/gguf_cursor.h"
 #include "tests/shared.h"
 
 static struct gguf_bytes file;
@@ -205,6 +206,17 @@ Test(gguf, dequantises_by_the_definition_of_each_type)
     plumb_gguf_release(&g);
 }
 
+Test(gguf, types_in_blocks_are_those_of_the_quantised_formats)
+{
+    for (uint32_t type = 0; type < 100; type++) {
+        const struct plumb_quant_format *q = plumb_quant_format(type);
+        const struct plumb_gguf_format *f = plumb_gguf_format(type);
+        cr_expect(!q || (f && f->quant == q->type && f->per == q->numbers && f->bytes == q->bytes &&
+                         !strcmp(f->name, q->name)));
+        cr_expect(q || !f || f->quant == PLUMB_QUANT_NONE);
+    }
+}
+
 static void refused(int code, const char *why)
 {
     struct plumb_gguf g;
@@ -280,8 +292,12 @@ Test(gguf, refuses_broken_tensor_tables_by_name)
     refused(PLUMB_EFORMAT, "a size of 0");
     put_one("t", 31, 0, 2, 0);
     refused(PLUMB_EFORMAT, "31 numbers, not a multiple of Q4_0's block of 32");
+    put_one("t", 256, 0, 20, 0);
+    refused(PLUMB_ENOTSUP, "type IQ4_NL is not supported");
+    put_one("t", 224, 0, 12, 0);
+    refused(PLUMB_EFORMAT, "224 numbers, not a multiple of Q4_K's block of 256");
     put_one("t", 256, 0, 12, 0);
-    refused(PLUMB_ENOTSUP, "type Q4_K is not supported");
+    refused(PLUMB_EFORMAT, "tensor \"t\" of 144 bytes at 0 reaches past");
     put_one("t", 8, 0, 4000, 0);
     refused(PLUMB_EFORMAT, "the unknown type 4000");
     put_one("t", 8, 0, 5, 0);

@@ -47,6 +47,17 @@ static int64_t find_source(const struct plumb_hf_model *m, const struct plumb_hf
     return i;
 }
 
+/* Tensor k as its source keeps it: one that GGUF has turned stands as the engine keeps it. */
+static struct plumb_hf_tensor as_stored(const struct plumb_hf_model *m, int64_t k)
+{
+    struct plumb_hf_tensor t = m->tensors[k];
+    if (!t.transposed || !m->weights.tensor[m->source[k]].turned) return t;
+    t.transposed = false;
+    t.shape[0] = t.rows;
+    t.shape[1] = t.unit;
+    return t;
+}
+
 static int match(struct plumb_hf_model *m, int64_t k)
 {
     const struct plumb_hf_tensor *t = &m->tensors[k];
@@ -59,15 +70,16 @@ static int match(struct plumb_hf_model *m, int64_t k)
         return plumb_fail(PLUMB_EFORMAT, "\"%s\": tensor \"%s\" is missing", m->weights.origin,
                           t->name);
     const struct plumb_weight *w = &m->weights.tensor[i];
+    const struct plumb_hf_tensor wanted = as_stored(m, k);
     bool same = w->rank == t->rank;
     for (int d = 0; d < t->rank && same; d++)
-        same = w->shape[d] == t->shape[d];
+        same = w->shape[d] == wanted.shape[d];
     if (same) return PLUMB_OK;
     char has[128], wants[128];
     return plumb_fail(PLUMB_EFORMAT, "\"%s\": tensor \"%s\" has shape %s, config.json wants %s",
                       m->weights.origin, w->name,
                       plumb_shape_text(w->shape, w->rank, has, sizeof has),
-                      plumb_shape_text(t->shape, t->rank, wants, sizeof wants));
+                      plumb_shape_text(wanted.shape, t->rank, wants, sizeof wants));
 }
 
 /* With tied weights the file may hold the head as well, but not another one. */
@@ -91,6 +103,27 @@ static int check_tied(const struct plumb_hf_model *m, int64_t head)
                       m->weights.origin, a->name, b->name);
 }
 
+/* A tensor named after one in use, "q_proj.weight_scale_inv" or "q_proj.weight.absmax", says what
+ * the numbers of that one are to be multiplied by: without it they mean nothing. */
+static int check_companion(const struct plumb_hf_model *m, const bool *taken, int64_t i)
+{
+    const char *name = m->weights.tensor[i].name;
+    char other[256];
+    for (const char *end = strpbrk(name, "._"); end; end = strpbrk(end + 1, "._")) {
+        const size_t n = (size_t)(end - name);
+        if (n >= sizeof other) break;
+        memcpy(other, name, n);
+        other[n] = 0;
+        const int64_t k = plumb_weights_find(&m->weights, other);
+        if (k >= 0 && taken[k])
+            return plumb_fail(PLUMB_ENOTSUP,
+                              "\"%s\": tensor \"%s\" scales \"%s\", a quantised weight of a kind "
+                              "that is not supported: dequantise the model first",
+                              m->weights.origin, name, other);
+    }
+    return PLUMB_OK;
+}
+
 /* Warns of tensors without a use. */
 static int check_unused(const struct plumb_hf_model *m)
 {
@@ -112,6 +145,7 @@ static int check_unused(const struct plumb_hf_model *m)
             PLUMB_TRYG(check_tied(m, i));
             continue;
         }
+        PLUMB_TRYG(check_companion(m, taken, i));
         const int n = used < sizeof names ? snprintf(names + used, sizeof names - used, "%s\"%s\"",
                                                      count ? ", " : "", name)
                                           : 0;
@@ -233,7 +267,7 @@ static void store(const struct plumb_hf_tensor *t, const struct slab *s, enum pl
 static int read_tensor(const struct plumb_hf_model *m, int64_t k, enum plumb_dtype dtype,
                        char *flat)
 {
-    const struct plumb_hf_tensor *t = &m->tensors[k];
+    const struct plumb_hf_tensor stored = as_stored(m, k), *t = &stored;
     const int64_t columns = t->rank == 2 ? t->shape[1] : 1;
     int64_t most = SLAB / columns > 0 ? SLAB / columns : 1;
     if (t->transposed && most > MOST_ROWS) most = MOST_ROWS;

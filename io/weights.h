@@ -2,7 +2,7 @@
  * safetensors implements it; another format joins by filling the same struct, under Hugging Face's
  * names and layouts. */
 #pragma once
-#include <plumb/base.h>
+#include <plumb/quant.h>
 
 #define PLUMB_WEIGHT_RANK 8
 
@@ -14,6 +14,8 @@ struct plumb_weight {
     int64_t count;    /* product of the shape */
     const void *data; /* the stored bytes in a map of the file, unaligned; NULL elsewhere */
     size_t bytes;
+    enum plumb_quant quant; /* blocks of data; NONE for plain numbers */
+    bool turned; /* a matrix (out, in), as GGUF has it, where Hugging Face keeps (in, out) */
 };
 
 struct plumb_weights {
@@ -23,6 +25,10 @@ struct plumb_weights {
     /* out[i] = element first + i (row-major) of tensor `index`, exact; n elements, in range. */
     int (*read)(const struct plumb_weights *w, int64_t index, int64_t first, int64_t n,
                 double *out);
+    /* out = the stored bytes of rows [first, first + n) of a matrix, in the order of `read`: of
+     * blocks for plumb_dequantize, where `quant` says so. NULL where rows cannot be had so. */
+    int (*read_rows)(const struct plumb_weights *w, int64_t index, int64_t first, int64_t n,
+                     void *out);
     void (*release)(struct plumb_weights *w); /* NULL when nothing is owned */
     void *self;
 };
