@@ -3,6 +3,7 @@
  * caller and outlive the run. */
 #pragma once
 #include "algos/schedule.h"
+#include <plumb/dataset.h>
 #include <plumb/pairwise.h>
 PLUMB_BEGIN_C
 
@@ -49,6 +50,7 @@ struct plumb_train_config {
     double test_split_size;        /* else this share of the training rows; NaN = none */
     enum plumb_sampling train_sampling_strategy;
     int64_t max_length; /* tokens a sequence; PLUMB_NONE_INT = no limit */
+    enum plumb_dataset_format dataset_format;
     bool skip_bad_rows;
     bool share_prompts; /* compute a prompt once for its completions; changes no
                                          * row's result */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/dataset_format.h"
 #include "io/dataset_rows.h"
 #include "io/json.h"
 #include "io/rowfile.h"
@@ -58,6 +59,30 @@ static int add_examples(struct plumb_dataset_self *d, const struct plumb_row row
     return ++d->pairs == UNPAIR_ROWS ? flush_pending(d) : PLUMB_OK;
 }
 
+/* A row in TRL's columns becomes examples. */
+static int take_columns(struct plumb_dataset_self *d, struct plumb_row_source *s, const cJSON *json,
+                        struct plumb_row row[2])
+{
+    bool kept[2];
+    if (!d->layout) PLUMB_TRY(plumb_columns_choose(d, s, json));
+    PLUMB_TRY(plumb_columns_collect(d, json, s));
+    PLUMB_TRY(plumb_row_tokenise(d, s, row, kept));
+    return add_examples(d, row, kept);
+}
+
+static int take_mapped(struct plumb_dataset_self *d, struct plumb_row_source *s, const cJSON *json,
+                       struct plumb_row row[2])
+{
+    cJSON *mapped = NULL;
+    PLUMB_TRY(plumb_format_map(d, s, json));
+    s->text = d->mapped;
+    s->n = d->mapped_bytes;
+    int rc = plumb_json_parse_at(s->text, s->n, s->path, s->line, &mapped);
+    if (!rc) rc = take_columns(d, s, mapped, row);
+    cJSON_Delete(mapped);
+    return rc;
+}
+
 static int take_json(struct plumb_dataset_self *d, int file, const struct plumb_jsonl_row *text,
                      const cJSON *json)
 {
@@ -66,14 +91,12 @@ static int take_json(struct plumb_dataset_self *d, int file, const struct plumb_
                                   .text = text->text,
                                   .n = text->n };
     struct plumb_row row[2] = { { .file_row = text->index, .line = text->line, .file = file } };
-    bool kept[2];
     if (!cJSON_IsObject(json))
         return plumb_fail(PLUMB_EFORMAT, "%s:%" PRId64 ": a row wants an object, got %s", s.path,
                           s.line, plumb_json_type(json));
-    if (!d->layout) PLUMB_TRY(plumb_columns_choose(d, &s, json));
-    PLUMB_TRY(plumb_columns_collect(d, json, &s));
-    PLUMB_TRY(plumb_row_tokenise(d, &s, row, kept));
-    return add_examples(d, row, kept);
+    if (d->format == PLUMB_FORMAT_AUTO) PLUMB_TRY(plumb_format_choose(d, &s, json));
+    return d->format == PLUMB_FORMAT_TRL ? take_columns(d, &s, json, row)
+                                         : take_mapped(d, &s, json, row);
 }
 
 static int take_row(struct plumb_dataset_self *d, int file, const struct plumb_jsonl_row *text)
@@ -213,8 +236,12 @@ static void log_report(const struct plumb_dataset_self *d)
 {
     const struct plumb_dataset_report *r = &d->report;
     const char *name = d->paths[0];
-    plumb_log(PLUMB_LOG_INFO, "\"%s\": %" PRId64 " %s examples from %" PRId64 " rows (columns %s)",
-              name, d->rows.n, plumb_dataset_type_name(d->type), r->rows, d->used_names);
+    plumb_log(PLUMB_LOG_INFO,
+              "\"%s\": %" PRId64 " %s examples from %" PRId64 " rows (%s%scolumns %s%s%s)", name,
+              d->rows.n, plumb_dataset_type_name(d->type), r->rows,
+              d->format == PLUMB_FORMAT_TRL ? "" : plumb_dataset_format_name(d->format),
+              d->format == PLUMB_FORMAT_TRL ? "" : " read as ", d->used_names,
+              d->ignored_names[0] ? "; not used: " : "", d->ignored_names);
     if (r->skipped)
         plumb_log(PLUMB_LOG_WARN, "\"%s\": %" PRId64 " bad rows skipped", name, r->skipped);
     for (int i = 0; i < PLUMB_DATASET_MESSAGES && r->messages[i]; i++)
@@ -327,6 +354,7 @@ void plumb_dataset_release(struct plumb_dataset *set)
     free(d->used_names);
     free(d->ignored_names);
     free(d->joined);
+    free(d->mapped);
     free(d->lists.span);
     free(d->lists.score);
     free(d->lists.ids);

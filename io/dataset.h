@@ -23,6 +23,7 @@ struct plumb_dataset_options {
     const char *const *paths; /* one or more files with the same columns */
     int path_count;
     enum plumb_dataset_use use;
+    enum plumb_dataset_format format;
     const struct plumb_text *text; /* during open only; NULL: tokenised columns */
     struct plumb_chat *chat;       /* during open only: of `text`, for conversations; NULL = none */
     int64_t vocab_size; /* of the model: ids must be below; 0 = the tokenizer's, none without one */
@@ -56,8 +57,12 @@ struct plumb_dataset_report {
  * whole by the chat template and tokenised once, with the tokens that the template writes and no
  * others. The prompt is rendered with the generation prompt, or, in prompt-only rows, so that it
  * goes on where a last message of the assistant ends. Pairs without a prompt have the messages that
- * they share as theirs. A row's `tools` and `chat_template_kwargs` reach the template. */
+ * they share as theirs. A row's `tools` and `chat_template_kwargs` reach the template.
+ *
+ * Rows in OpenAI's, ShareGPT's or Alpaca's form are put into TRL's columns first, as conversations;
+ * docs/data.md says how. */
 int plumb_dataset_open(const struct plumb_dataset_options *o, struct plumb_dataset *out);
+const char *plumb_dataset_format_name(enum plumb_dataset_format f); /* "trl" */
 const struct plumb_dataset_report *plumb_dataset_report(const struct plumb_dataset *set);
 /* "<file>:<line>" of an example; cut to n bytes. */
 void plumb_dataset_where(const struct plumb_dataset *set, int64_t index, char *out, size_t n);

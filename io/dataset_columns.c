@@ -174,7 +174,9 @@ static int no_layout(const struct plumb_dataset_self *d, const struct plumb_row_
                      const cJSON *row)
 {
     char *names = list_names(d, row, 0, false);
-    const int rc = plumb_fail(PLUMB_EINVAL, "%s:%" PRId64 ": columns \"%s\" do not fit: wanted %s",
+    const int rc = plumb_fail(PLUMB_EINVAL,
+                              "%s:%" PRId64 ": columns \"%s\" do not fit: wanted %s; or rows as "
+                              "OpenAI, ShareGPT or Alpaca have them (--dataset_format)",
                               s->path, s->line, names ? names : "?", wants[d->o.use]);
     free(names);
     return rc;
@@ -242,6 +244,24 @@ static bool row_talks(const struct plumb_dataset_self *d, const cJSON *row)
     return false;
 }
 
+static const struct plumb_layout *find_layout(const struct plumb_dataset_self *d, unsigned present)
+{
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
+        if ((layouts[i].uses >> d->o.use & 1) && (present & layouts[i].need) == layouts[i].need)
+            return &layouts[i];
+    return NULL;
+}
+
+bool plumb_columns_fit(const struct plumb_dataset_self *d, const cJSON *row)
+{
+    unsigned present = 0;
+    for (const cJSON *v = row->child; v; v = v->next) {
+        const int c = find_column(d, v->string);
+        if (c < PLUMB_COLUMNS && !cJSON_IsNull(v) && !cJSON_IsObject(v)) present |= 1u << c;
+    }
+    return find_layout(d, present);
+}
+
 int plumb_columns_choose(struct plumb_dataset_self *d, const struct plumb_row_source *s,
                          const cJSON *row)
 {
@@ -250,10 +270,7 @@ int plumb_columns_choose(struct plumb_dataset_self *d, const struct plumb_row_so
         const int c = find_column(d, v->string);
         if (c < PLUMB_COLUMNS && !cJSON_IsNull(v)) present |= 1u << c;
     }
-    const struct plumb_layout *layout = NULL;
-    for (size_t i = 0; !layout && i < sizeof layouts / sizeof *layouts; i++)
-        if ((layouts[i].uses >> d->o.use & 1) && (present & layouts[i].need) == layouts[i].need)
-            layout = &layouts[i];
+    const struct plumb_layout *layout = find_layout(d, present);
     if (!layout) return no_layout(d, s, row);
     d->layout = layout;
     d->used = layout->need | (layout->may & present);

@@ -75,6 +75,8 @@ struct plumb_dataset_self {
     char **paths;
     int path_count;
     int64_t id_limit;                  /* ids are below */
+    enum plumb_dataset_format format;  /* AUTO before the first row */
+    int shape;                         /* enum plumb_format_shape, of formats other than trl */
     const struct plumb_layout *layout; /* NULL before the first row */
     bool talks;                        /* its columns of text are conversations */
     enum plumb_dataset_type type;      /* of the examples: not the layout's when pairs are taken
@@ -89,6 +91,8 @@ struct plumb_dataset_self {
     struct plumb_idbuf scratch[4]; /* ids of the row being read */
     char *joined;                  /* its prompt + completion */
     size_t joined_capacity;
+    char *mapped; /* it in TRL's columns, as JSON */
+    size_t mapped_bytes, mapped_room;
 };
 
 /* A row being read: its place and its columns. */
@@ -100,6 +104,8 @@ struct plumb_row_source {
     const cJSON *column[PLUMB_COLUMNS]; /* NULL = not used */
 };
 
+/* Whether TRL's columns for this use are there, of kinds that they can have. */
+bool plumb_columns_fit(const struct plumb_dataset_self *d, const cJSON *row);
 /* Takes the layout from the first row, an object. Fails with PLUMB_EINVAL or PLUMB_ENOTSUP, which
  * no run passes over. */
 int plumb_columns_choose(struct plumb_dataset_self *d, const struct plumb_row_source *s,

@@ -27,8 +27,8 @@ struct plumb_generate {
 static const struct plumb_option text_rows[] = {
     R_TEXT(C, prompt, PLUMB_OPT_NONE, NULL, "text to continue; the result is printed"),
     R_TEXT(C, dataset_name, PLUMB_OPT_NONE, NULL,
-           "JSONL or JSON file with the column prompt or prompt_ids, or a folder that holds "
-           "SPLIT.jsonl"),
+           "JSONL, JSON or CSV file, plain, .gz or .zst, with the column prompt or prompt_ids, a "
+           "pattern of such files, or a folder that holds SPLIT.jsonl or nothing but rows"),
     R_TEXT(C, dataset_split, 0, "train", "name of the file in a dataset folder"),
     R_TEXT(C, output, PLUMB_OPT_NONE, NULL,
            "JSONL file of the rows with prompt, completion, prompt_ids and completion_ids; other "
@@ -41,6 +41,8 @@ static const struct plumb_option text_rows[] = {
 #undef C
 #define C plumb_train_config
 static const struct plumb_option shared_rows[] = {
+    R_CHOICE(C, "dataset_format", dataset_format, "auto", PLUMB_FORMAT_HELP,
+             R_LIST(PLUMB_FORMAT_NAMES)),
     R_BOOL(C, skip_bad_rows, "false", "count and skip faulty rows instead of stopping"),
     R_BOOL(C, quiet, "false", "only warnings, no progress line"),
     R_END,

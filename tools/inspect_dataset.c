@@ -10,6 +10,7 @@
 #include "io/tokenizer.h"
 #include "tools/dataset_files.h"
 #include "tools/option_rows.h"
+#include "tools/train_options.h"
 
 #define C plumb_inspect_dataset
 
@@ -34,6 +35,8 @@ const struct plumb_option plumb_inspect_dataset_rows[] = {
              "which end of a sequence over max_length stays", R_LIST(PLUMB_TRUNCATION_NAMES)),
     R_TRISTATE(C, completion_only_loss,
                "train on completion tokens alone; None = yes for rows of prompt and completion"),
+    R_CHOICE(C, "dataset_format", dataset_format, "auto", PLUMB_FORMAT_HELP,
+             R_LIST(PLUMB_FORMAT_NAMES)),
     R_BOOL(C, skip_bad_rows, "false", "count and skip faulty rows instead of stopping"),
     R_END,
 };
@@ -56,6 +59,7 @@ static int open_set(const struct plumb_inspect_dataset *c, const struct plumb_da
         .paths = (const char *const *)files->path,
         .path_count = files->count,
         .use = c->trainer,
+        .format = c->dataset_format,
         .text = text,
         .chat = chat,
         .vocab_size = vocab,

@@ -46,6 +46,8 @@ const struct plumb_option plumb_data_rows[] = {
              "order of the training rows", R_LIST(PLUMB_SAMPLING_NAMES)),
     R_INT(C, max_length, NONE, 2, 1 << 24, "1024", "tokens",
           "longest sequence, prompt and completion together; longer ones are cut or dropped"),
+    R_CHOICE(C, "dataset_format", dataset_format, "auto", PLUMB_FORMAT_HELP,
+             R_LIST(PLUMB_FORMAT_NAMES)),
     R_BOOL(C, skip_bad_rows, "false", "count and skip faulty rows instead of stopping"),
     R_BOOL(C, share_prompts, "true",
            "compute a prompt once for its completions: less time, the same results"),

@@ -45,6 +45,7 @@ int plumb_session_dataset(struct plumb_session *s, const char *name, const char 
         .paths = (const char *const *)files.path,
         .path_count = files.count,
         .use = s->wish.use,
+        .format = c->dataset_format,
         .text = s->has_text ? &s->text : NULL,
         .chat = s->has_text ? &s->chat : NULL,
         .vocab_size = s->hf.config.model.vocab,

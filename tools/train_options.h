@@ -3,6 +3,11 @@
 #include "algos/config.h"
 #include "tools/options.h"
 
+/* Help that several commands share. */
+#define PLUMB_FORMAT_HELP                                                                          \
+    "what rows look like; auto goes by their columns and refuses those that can be read in two "   \
+    "ways"
+
 /* Shared by all trainers; the model's by every command that runs one. */
 extern const struct plumb_option plumb_model_rows[], plumb_data_rows[], plumb_optimizer_rows[],
     plumb_output_rows[], plumb_fixed_rows[];

@@ -13,6 +13,17 @@ enum plumb_dataset_type {
 };
 const char *plumb_dataset_type_name(enum plumb_dataset_type t); /* "language modeling", ... */
 
+/* What a dataset's rows look like. auto: the columns of the first row decide; where they can be
+ * read in two ways, the set is not read. */
+enum plumb_dataset_format {
+    PLUMB_FORMAT_AUTO,
+    PLUMB_FORMAT_TRL,
+    PLUMB_FORMAT_OPENAI,
+    PLUMB_FORMAT_SHAREGPT,
+    PLUMB_FORMAT_ALPACA
+};
+#define PLUMB_FORMAT_NAMES "auto", "trl", "openai", "sharegpt", "alpaca"
+
 struct plumb_ids {
     const int32_t *id;
     int64_t n;
