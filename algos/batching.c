@@ -23,11 +23,23 @@ static bool shares(const struct plumb_batching *o, const struct plumb_example *e
     return o->share_prompts && e->prompt.n > 0 && sides(o, e) > 1;
 }
 
-static void measure_completion(const struct plumb_batching *o, int64_t tokens, int64_t prompt,
-                               struct plumb_batch_size *size)
+/* Which tokens of a completion are targets; NULL = all. */
+static const int32_t *mask_of(const struct plumb_batching *o, const struct plumb_example *e,
+                              int side)
 {
+    return o->side == PLUMB_SIDE_COMPLETIONS && side == 0 ? e->trained : NULL;
+}
+
+static void measure_completion(const struct plumb_batching *o, const struct plumb_example *e,
+                               int side, struct plumb_batch_size *size)
+{
+    const int64_t tokens = completion(o, e, side).n, prompt = e->prompt.n;
+    const int32_t *mask = mask_of(o, e, side);
+    int64_t trained = tokens;
+    for (int64_t i = 0; mask && i < tokens; i++)
+        trained -= !mask[i];
     size->tokens += tokens;
-    if (!o->no_targets) size->targets += tokens;
+    if (!o->no_targets) size->targets += trained;
     if (prompt + tokens > size->longest) size->longest = prompt + tokens;
 }
 
@@ -39,7 +51,7 @@ void plumb_batch_measure(const struct plumb_batching *o, const struct plumb_exam
     size->segments += shares(o, e) ? 1 + n : n;
     size->sequences += n;
     for (int s = 0; s < n; s++)
-        measure_completion(o, completion(o, e, s).n, e->prompt.n, size);
+        measure_completion(o, e, s, size);
     if (o->third == PLUMB_THIRD_NONE) return;
     size->sequences++;
     if (o->third == PLUMB_THIRD_PROMPT) {
@@ -48,7 +60,7 @@ void plumb_batch_measure(const struct plumb_batching *o, const struct plumb_exam
     }
     size->tokens += shares(o, e) ? 0 : e->prompt.n;
     size->segments++;
-    measure_completion(o, completion(o, e, 2).n, e->prompt.n, size);
+    measure_completion(o, e, 2, size);
 }
 
 /* The arrays of a batch while it grows. */
@@ -76,13 +88,14 @@ static int32_t segment(struct build *b, int64_t start, int64_t length, int32_t p
     return (int32_t)b->S++;
 }
 
-/* Targets ids[0..n): the first is predicted by row `before` (-1 = by none), the rest by the row
- * of the one before, which starts at `first`. */
-static void targets(struct build *b, struct plumb_ids ids, int64_t before, int64_t first)
+/* Targets ids[0..n), or those with a mask: the first is predicted by row `before` (-1 = by none),
+ * the rest by the row of the one before, which starts at `first`. */
+static void targets(struct build *b, struct plumb_ids ids, const int32_t *mask, int64_t before,
+                    int64_t first)
 {
     for (int64_t i = 0; i < ids.n; i++) {
         const int64_t row = i == 0 ? before : first + i - 1;
-        if (row < 0) continue;
+        if (row < 0 || (mask && !mask[i])) continue;
         b->row[b->M] = (int32_t)row;
         b->target[b->M++] = ids.id[i];
     }
@@ -108,7 +121,7 @@ static void sequence(struct build *b, const struct plumb_batching *o, const stru
     const int64_t before = e->prompt.n == 0 ? -1
                            : alone          ? first - 1
                                             : prompt_start + e->prompt.n - 1;
-    if (!o->no_targets) targets(b, c, before, first);
+    if (!o->no_targets) targets(b, c, mask_of(o, e, side), before, first);
     close_sequence(b, e, c.n > 0 || alone ? b->N - 1 : before);
 }
 
@@ -122,7 +135,7 @@ static void third_sequences(struct build *b, const struct plumb_batching *o,
     for (int64_t i = 0; i < count && o->third != PLUMB_THIRD_NONE; i++) {
         const int64_t start = before.tokens; /* of the prompt that chosen has */
         if (o->third == PLUMB_THIRD_PROMPT) {
-            targets(b, e[i].prompt, -1, start);
+            targets(b, e[i].prompt, NULL, -1, start);
             close_sequence(b, &e[i], start + (e[i].prompt.n > 0 ? e[i].prompt.n - 1 : 0));
         } else {
             sequence(b, o, &e[i], 2, shares(o, &e[i]) ? (int32_t)before.segments : -1, start);
@@ -173,11 +186,11 @@ static int send(const struct build *b, struct plumb_arena *step, struct plumb_ba
     if (plumb_device_is_host(&step->dev)) return PLUMB_OK;
     PLUMB_TRY(plumb_arena_push(step, sizeof *batch, &kept));
     memcpy(kept, batch, sizeof *batch);
-    const int32_t **const arrays[] = { &batch->token,          &batch->position,
-                                       &batch->forest.start,   &batch->forest.length,
-                                       &batch->forest.parent,  &batch->targets.row,
-                                       &batch->targets.target, &batch->targets.offset,
-                                       last };
+    const int32_t **const arrays[] = {
+        &batch->token,          &batch->position,       &batch->forest.start,
+        &batch->forest.length,  &batch->forest.parent,  &batch->targets.row,
+        &batch->targets.target, &batch->targets.offset, last
+    };
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         if (arrays[i]) *arrays[i] = (int32_t *)there + (*arrays[i] - b->token);
     batch->host = kept;

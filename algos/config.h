@@ -88,6 +88,7 @@ struct plumb_sft_config {
     enum plumb_truncation truncation_mode;
     const char *dataset_text_field;           /* column of language-modeling rows */
     enum plumb_tristate completion_only_loss; /* unset = for rows with prompt and completion */
+    bool assistant_only_loss;                 /* of conversations */
 };
 
 struct plumb_distill_config {

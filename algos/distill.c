@@ -12,7 +12,8 @@ static double weight(const struct plumb_task *t, const struct plumb_example *e)
 {
     struct plumb_batch_size z = { 0 };
     plumb_batch_measure(&t->batching, e, &z);
-    return (double)(e->prompt.n == 0 && z.targets > 0 ? z.targets - 1 : z.targets);
+    const bool unpredicted = e->prompt.n == 0 && (!e->trained || e->trained[0]);
+    return (double)(unpredicted && z.targets > 0 ? z.targets - 1 : z.targets);
 }
 
 /* A micro-batch between launch and finish, in the step arena. */

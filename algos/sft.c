@@ -23,12 +23,14 @@ static int epilogue(void *ctx, int64_t first, int64_t count)
     return plumb_supervised(c->dev, &l);
 }
 
-/* Trained tokens of a row: all but the first of a text, or those of the completion. */
+/* Trained tokens of a row: those of the completion that are not left out, but for the first token
+ * of a sequence, which has no prediction. */
 static double weight(const struct plumb_task *t, const struct plumb_example *e)
 {
     struct plumb_batch_size z = { 0 };
     plumb_batch_measure(&t->batching, e, &z);
-    return (double)(e->prompt.n == 0 && z.targets > 0 ? z.targets - 1 : z.targets);
+    const bool unpredicted = e->prompt.n == 0 && (!e->trained || e->trained[0]);
+    return (double)(unpredicted && z.targets > 0 ? z.targets - 1 : z.targets);
 }
 
 /* A micro-batch between launch and finish, in the step arena. */

@@ -40,4 +40,6 @@ int plumb_chat_open(struct plumb_chat *c, const char *path, const char *given,
 /* The template for rows with or without tools, parsed. Fails with PLUMB_EINVAL, naming what is
  * missing or wrong. */
 int plumb_chat_template(struct plumb_chat *c, bool tools, const struct plumb_jinja **out);
+/* Whether that template marks the assistant's text with {% generation %}. */
+bool plumb_chat_marks(const struct plumb_chat *c, bool tools);
 void plumb_chat_release(struct plumb_chat *c); /* takes a zeroed one; leaves it zeroed */

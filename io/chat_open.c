@@ -206,6 +206,23 @@ int plumb_chat_template(struct plumb_chat *c, bool tools, const struct plumb_jin
     return PLUMB_OK;
 }
 
+bool plumb_chat_marks(const struct plumb_chat *c, bool tools)
+{
+    const struct plumb_chat_template *t = tools && c->with_tools.text ? &c->with_tools : &c->plain;
+    const char *p = t->text;
+    while (p && (p = strstr(p, "{%"))) {
+        p += 2;
+        p += strspn(p, "+-");
+        p += strspn(p, " \t\r\n");
+        if (strncmp(p, "generation", 10)) continue;
+        p += 10;
+        p += strspn(p, " \t\r\n");
+        p += strspn(p, "+-");
+        if (!strncmp(p, "%}", 2)) return true;
+    }
+    return false;
+}
+
 static void release_template(struct plumb_chat_template *t)
 {
     plumb_jinja_release(t->parsed);

@@ -106,11 +106,12 @@ static int take_row(struct plumb_dataset_self *d, int file, const struct plumb_j
     if (rc && text->column > 1)
         rc = plumb_fail_while(rc, "reading the row at byte %" PRId64, text->byte);
     const struct plumb_dataset_report before = d->report;
-    const int64_t ids = d->ids.n, candidates = d->lists.n;
+    const int64_t ids = d->ids.n, masks = d->masks.n, candidates = d->lists.n;
     if (!rc) rc = take_json(d, file, text, json);
     if (rc) {
         d->report = before;
         d->ids.n = ids;
+        d->masks.n = masks;
         d->lists.n = candidates;
     }
     cJSON_Delete(json);
@@ -193,6 +194,7 @@ static int get(void *self, int64_t index, struct plumb_example *out)
         .ref_logps = { r->ref[0], r->ref[1] },
         .kl_completion = ids_of(d, r->kl),
     };
+    if (r->mask) out->trained = d->masks.id + r->mask - 1;
     if (r->candidates == 0) return PLUMB_OK;
     out->candidate = d->lists.ids + r->first_candidate;
     out->score = d->lists.score + r->first_candidate;
@@ -225,6 +227,7 @@ static uint64_t hash_set(struct plumb_dataset_self *d)
         h = hash_bytes(hash_bytes(h, whole, sizeof whole), real, sizeof real);
         h = hash_ids(hash_ids(h, &e.prompt), &e.kl_completion);
         h = hash_ids(hash_ids(h, &e.completion[0]), &e.completion[1]);
+        if (e.trained) h = hash_bytes(h, e.trained, (size_t)e.completion[0].n * sizeof *e.trained);
         if (d->o.use == PLUMB_USE_TRIPLES) h = hash_ids(h, &e.completion[2]);
         for (int64_t k = 0; k < e.candidates; k++)
             h = hash_bytes(hash_ids(h, &e.candidate[k]), &e.score[k], sizeof e.score[k]);
@@ -265,6 +268,12 @@ static void log_report(const struct plumb_dataset_self *d)
                   "into other tokens; the completion starts where they part. End prompts on a "
                   "token boundary to avoid it",
                   name, r->boundary);
+    if (r->straddled)
+        plumb_log(PLUMB_LOG_WARN,
+                  "\"%s\": in %" PRId64
+                  " examples a token reaches across the start or the end of the assistant's text; "
+                  "it is trained on",
+                  name, r->straddled);
 }
 
 static int copy_paths(struct plumb_dataset_self *d)
@@ -349,6 +358,8 @@ void plumb_dataset_release(struct plumb_dataset *set)
         free(d->report.messages[i]);
     for (int i = 0; i < 4; i++)
         plumb_idbuf_release(&d->scratch[i]);
+    plumb_idbuf_release(&d->mask);
+    plumb_idbuf_release(&d->masks);
     plumb_idbuf_release(&d->ids);
     free(d->paths);
     free(d->used_names);

@@ -31,7 +31,8 @@ struct plumb_dataset_options {
     int64_t max_length; /* tokens of prompt + completion; 0 = no limit; prompt-only is never cut */
     bool keep_end;      /* truncation_mode keep_end: SFT only; others fail with PLUMB_ENOTSUP */
     bool train_on_prompt; /* completion_only_loss = False: prompt-completion as language modeling */
-    bool skip_bad_rows;   /* count and pass over bad rows instead of stopping at the first */
+    bool assistant_only; /* assistant_only_loss: of conversations for SFT, the assistant's tokens */
+    bool skip_bad_rows;  /* count and pass over bad rows instead of stopping at the first */
 };
 
 #define PLUMB_DATASET_MESSAGES 5
@@ -44,6 +45,7 @@ struct plumb_dataset_report {
     int64_t dropped_long;  /* examples whose prompt alone (reward: any sequence) fills max_length */
     int64_t dropped_empty; /* examples without a token that could be predicted */
     int64_t boundary;      /* examples whose prompt lost tokens: it merged with its completion */
+    int64_t straddled;     /* examples with a token that is only in part the assistant's */
 };
 
 /* Fails with PLUMB_EFORMAT "<file>:<line>: column "<name>": ..." on a bad row, with PLUMB_EINVAL
@@ -60,7 +62,11 @@ struct plumb_dataset_report {
  * they share as theirs. A row's `tools` and `chat_template_kwargs` reach the template.
  *
  * Rows in OpenAI's, ShareGPT's or Alpaca's form are put into TRL's columns first, as conversations;
- * docs/data.md says how. */
+ * docs/data.md says how.
+ *
+ * With assistant_only those tokens are trained on that stand for what {% generation %} blocks wrote
+ * or, where the template has none, for what each assistant's message adds behind its generation
+ * prompt: the conversation up to it is rendered, too, and must be how the whole begins. */
 int plumb_dataset_open(const struct plumb_dataset_options *o, struct plumb_dataset *out);
 const char *plumb_dataset_format_name(enum plumb_dataset_format f); /* "trl" */
 const struct plumb_dataset_report *plumb_dataset_report(const struct plumb_dataset *set);

@@ -1,5 +1,6 @@
 /* Rows of conversations become token ids by the tokenizer's chat template: TRL 1.16's rules. */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "io/chat.h"
@@ -18,6 +19,7 @@ struct scene {
     int64_t candidate;           /* which, of the column `completions` */
     int64_t most;                /* the first messages alone; -1 = all */
     bool add_generation_prompt, continue_final_message;
+    bool marks; /* the assistant's tokens are wanted */
 };
 
 static const cJSON *last_of(const cJSON *list)
@@ -28,8 +30,8 @@ static const cJSON *last_of(const cJSON *list)
     return v;
 }
 
-/* Messages of a column as the template sees them, in `to`: without what is null, as many templates
- * would write None. */
+/* Messages of a column behind those in `to`, as the template sees them: without what is null, as
+ * many templates would write None. */
 static int put_messages(struct talk *t, const struct plumb_row_source *s, const struct scene *scene,
                         int side, struct plumb_jinja_value to)
 {
@@ -37,7 +39,7 @@ static int put_messages(struct talk *t, const struct plumb_row_source *s, const 
     const int64_t most = scene->most;
     const struct plumb_jinja_value *list = plumb_jinja_find_text(t->row.d, s->column[c]->string);
     if (c == PLUMB_COL_COMPLETIONS) list = &list->l->at[scene->candidate];
-    for (int64_t i = 0; i < list->l->n && (most < 0 || i < most); i++) {
+    for (int64_t i = 0; i < list->l->n && (most < 0 || to.l->n < most); i++) {
         const struct plumb_jinja_dict *from = list->l->at[i].d;
         struct plumb_jinja_value message;
         PLUMB_TRY(plumb_jinja_dict(&t->pool, &message));
@@ -84,25 +86,115 @@ static int variables(const struct plumb_dataset_self *d, const struct plumb_row_
                                 plumb_jinja_bool(scene->add_generation_prompt));
 }
 
-/* The ids of a scene; a fault names its last column. */
-static int play(struct plumb_dataset_self *d, const struct plumb_row_source *s, struct talk *t,
-                const struct scene *scene, struct plumb_idbuf *out)
+static enum plumb_column last_column(const struct scene *scene)
+{
+    return scene->column[1] < PLUMB_COLUMNS ? scene->column[1] : scene->column[0];
+}
+
+/* The text of a scene; a fault names its last column. Release *text also after a failure. */
+static int draw(struct plumb_dataset_self *d, const struct plumb_row_source *s, struct talk *t,
+                const struct scene *scene, struct plumb_jinja_text *text)
 {
     const struct plumb_jinja *template;
     const struct plumb_jinja_value *tools;
-    const enum plumb_column c = scene->column[1] < PLUMB_COLUMNS ? scene->column[1]
-                                                                 : scene->column[0];
     struct plumb_jinja_value data;
-    struct plumb_jinja_text text = { 0 };
+    *text = (struct plumb_jinja_text){ 0 };
     int rc = tools_of(t, &tools);
     if (!rc) PLUMB_TRY(plumb_chat_template(d->o.chat, tools, &template));
     if (!rc) rc = variables(d, s, t, scene, &data);
     if (!rc)
         rc = plumb_chat_render_value(template, &t->pool, data, scene->continue_final_message,
-                                     d->o.chat->now, &text);
+                                     d->o.chat->now, text);
     if (rc && rc != PLUMB_EMEM)
-        rc = plumb_column_fault(d, s, c, "cannot be rendered: %s", plumb_errmsg());
-    if (!rc) rc = plumb_row_encode(d, s, c, text.text, text.n, false, out);
+        rc = plumb_column_fault(d, s, last_column(scene), "cannot be rendered: %s", plumb_errmsg());
+    return rc;
+}
+
+/* Checks that `part` is how `whole` begins. */
+static int check_beginning(const struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                           const struct scene *scene, const struct plumb_jinja_text *part,
+                           const struct plumb_jinja_text *whole)
+{
+    if (part->n <= whole->n && !memcmp(part->text, whole->text, part->n)) return PLUMB_OK;
+    return plumb_column_fault(d, s, last_column(scene),
+                              "is rendered otherwise up to message %" PRId64
+                              " than as a whole, and "
+                              "the chat template has no {%% generation %%} blocks: "
+                              "assistant_only_loss cannot tell the assistant's tokens",
+                              scene->most);
+}
+
+/* Appends the span of the assistant's message i: what lies between the conversation before it, with
+ * the generation prompt, and the conversation up to it. */
+static int add_span(struct plumb_dataset_self *d, const struct plumb_row_source *s, struct talk *t,
+                    const struct scene *whole, int64_t i, struct plumb_jinja_text *text)
+{
+    struct scene part = *whole;
+    struct plumb_jinja_text before, through = { 0 };
+    part.most = i;
+    part.add_generation_prompt = true;
+    int rc = draw(d, s, t, &part, &before);
+    if (!rc) rc = check_beginning(d, s, &part, &before, text);
+    part.most = i + 1;
+    part.add_generation_prompt = false;
+    if (!rc) rc = draw(d, s, t, &part, &through);
+    if (!rc) rc = check_beginning(d, s, &part, &through, text);
+    if (!rc && before.n <= through.n) {
+        text->span[2 * text->spans] = (int64_t)before.n;
+        text->span[2 * text->spans++ + 1] = (int64_t)through.n;
+    }
+    plumb_jinja_text_release(&before);
+    plumb_jinja_text_release(&through);
+    return rc;
+}
+
+/* The role of each message of a scene, in order: whether it is the assistant's. */
+static bool is_assistant(const struct plumb_row_source *s, const struct scene *scene, int64_t i)
+{
+    for (int side = 0; side < 2; side++) {
+        if (scene->column[side] == PLUMB_COLUMNS) continue;
+        const cJSON *list = s->column[scene->column[side]];
+        const int64_t n = cJSON_GetArraySize(list);
+        const cJSON *role = cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(list, (int)i),
+                                                             "role");
+        if (i < n) return !strcmp(role->valuestring, "assistant");
+        i -= n;
+    }
+    return false;
+}
+
+/* The assistant's spans of a template that does not mark them. */
+static int find_spans(struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                      struct talk *t, const struct scene *scene, struct plumb_jinja_text *text)
+{
+    int64_t messages = 0;
+    for (int side = 0; side < 2; side++)
+        if (scene->column[side] < PLUMB_COLUMNS)
+            messages += cJSON_GetArraySize(s->column[scene->column[side]]);
+    free(text->span);
+    text->spans = 0;
+    text->span = malloc((size_t)messages * 2 * sizeof *text->span);
+    if (!text->span) return plumb_fail(PLUMB_EMEM, "could not allocate the spans of a row");
+    for (int64_t i = 0; i < messages; i++)
+        if (is_assistant(s, scene, i)) PLUMB_TRY(add_span(d, s, t, scene, i, text));
+    return PLUMB_OK;
+}
+
+/* The ids of a scene. */
+static int play(struct plumb_dataset_self *d, const struct plumb_row_source *s, struct talk *t,
+                const struct scene *scene, struct plumb_idbuf *out)
+{
+    const enum plumb_column c = last_column(scene);
+    const struct plumb_jinja_value *tools;
+    struct plumb_jinja_text text;
+    int rc = draw(d, s, t, scene, &text);
+    if (!rc && scene->marks) {
+        rc = tools_of(t, &tools);
+        if (!rc && !plumb_chat_marks(d->o.chat, tools)) rc = find_spans(d, s, t, scene, &text);
+        if (!rc) rc = plumb_row_mark(d, s, c, &text, out);
+    } else if (!rc) {
+        rc = plumb_row_encode(d, s, c, text.text, text.n, false, out);
+    }
     plumb_jinja_text_release(&text);
     return rc;
 }
@@ -177,7 +269,8 @@ static int play_all(struct plumb_dataset_self *d, const struct plumb_row_source 
     for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
         const struct scene scene = { .column = { prompted ? PLUMB_COL_PROMPT : PLUMB_COLUMNS,
                                                  whole[i] },
-                                     .most = -1 };
+                                     .most = -1,
+                                     .marks = d->o.assistant_only };
         if (s->column[whole[i]]) PLUMB_TRY(play(d, s, t, &scene, out++));
     }
     return PLUMB_OK;

@@ -187,6 +187,7 @@ static enum plumb_dataset_type type_of(const struct plumb_dataset_self *d)
     const enum plumb_dataset_type t = d->layout->type;
     if (t == PLUMB_DATA_PREFERENCE && d->o.use == PLUMB_USE_UNPAIRED) return PLUMB_DATA_UNPAIRED;
     if (d->used & (C(LABELS) | C(COMPLETION_MASK))) return PLUMB_DATA_PROMPT_COMPLETION;
+    if (d->o.assistant_only) return PLUMB_DATA_PROMPT_COMPLETION;
     if (t == PLUMB_DATA_PROMPT_COMPLETION && d->o.train_on_prompt)
         return PLUMB_DATA_LANGUAGE_MODELING;
     return t;
@@ -218,6 +219,11 @@ static int check_choice(const struct plumb_dataset_self *d, const struct plumb_r
                           "tokenised columns (\"..._ids\") need none",
                           s->path, s->line, d->used_names);
     if (d->talks) PLUMB_TRY(check_template(d, s));
+    if (d->o.assistant_only && (!d->talks || !d->o.text->encode_spans))
+        return plumb_fail(PLUMB_EINVAL,
+                          "%s:%" PRId64 ": assistant_only_loss wants conversations, and columns "
+                          "\"%s\" are none",
+                          s->path, s->line, d->used_names);
     if (refs && refs != (C(REF_CHOSEN) | C(REF_REJECTED)))
         return plumb_fail(PLUMB_EINVAL,
                           "%s:%" PRId64 ": column \"%s\" stands alone: ref_chosen_logps and "

@@ -3,6 +3,7 @@
 #include <cJSON.h>
 
 #include "io/dataset.h"
+#include "io/jinja.h"
 
 enum plumb_column {
     PLUMB_COL_TEXT,
@@ -51,8 +52,10 @@ struct plumb_row {
     struct plumb_span prompt, completion[3], kl;
     bool has_ref;
     double margin, ref[2];
-    int64_t cut[3];   /* tokens that max_length took from the sequence of each completion */
-    int64_t boundary; /* tokens at the prompt's end that merged with the completion */
+    int64_t cut[3];    /* tokens that max_length took from the sequence of each completion */
+    int64_t boundary;  /* tokens at the prompt's end that merged with the completion */
+    int64_t mask;      /* of completion[0], one behind where it starts in the masks; 0 = none */
+    int64_t straddled; /* tokens that are only in part the assistant's */
     int64_t first_candidate, candidates; /* in the lists of the set */
 };
 
@@ -83,12 +86,14 @@ struct plumb_dataset_self {
                                         * apart or a mask makes a prompt */
     unsigned used;                     /* columns of the first row that count */
     char *used_names, *ignored_names;  /* "a, b" */
-    struct plumb_idbuf ids;
+    struct plumb_idbuf ids, masks; /* masks: 0 = not trained on, for completions with such tokens */
     struct plumb_lists lists;
     struct plumb_rows rows, pending; /* pending: rejected halves of pairs taken apart */
     int pairs;                       /* rows since pending was last flushed */
     struct plumb_dataset_report report;
     struct plumb_idbuf scratch[4]; /* ids of the row being read */
+    struct plumb_idbuf mask;       /* of scratch 1, n = 0 when all are trained on */
+    int64_t straddled;             /* tokens of it */
     char *joined;                  /* its prompt + completion */
     size_t joined_capacity;
     char *mapped; /* it in TRL's columns, as JSON */
@@ -145,6 +150,19 @@ int plumb_row_tokenise(struct plumb_dataset_self *d, const struct plumb_row_sour
 int plumb_row_encode(struct plumb_dataset_self *d, const struct plumb_row_source *s,
                      enum plumb_column c, const char *text, size_t n, bool special,
                      struct plumb_idbuf *out);
+/* dataset_mask.c. Fills d->mask from a column of labels or of a mask. */
+int plumb_row_read_mask(struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                        enum plumb_column c, const struct plumb_idbuf *ids);
+/* The ids of a rendered conversation; d->mask = those that stand for its spans. */
+int plumb_row_mark(struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                   enum plumb_column c, const struct plumb_jinja_text *text,
+                   struct plumb_idbuf *out);
+/* One element of an array of ids; `least` is -100 for labels. */
+int plumb_row_read_id(const struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                      enum plumb_column c, const cJSON *v, int64_t at, double least, int32_t *out);
+/* Fails on an id outside the model's vocabulary. */
+int plumb_row_check_ids(const struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                        enum plumb_column c, const struct plumb_idbuf *ids);
 /* Fills d->scratch from a row of conversations: the prompt's ids in the first, in the others those
  * of prompt + completion, or chosen, rejected and reference. Each conversation is rendered whole
  * and tokenised once, without tokens that the template does not bring. */

@@ -70,9 +70,10 @@ static int put_token(FILE *f, const struct plumb_text *text, int32_t id, bool tr
     return columns;
 }
 
-/* Tokens from `first_trained` on are trained on. */
+/* Tokens from `first_trained` on are trained on, but for those that the mask (NULL = none) leaves
+ * out. */
 static void put_tokens(FILE *f, const struct plumb_text *text, const struct plumb_ids *ids,
-                       int64_t first_trained, bool colour)
+                       int64_t first_trained, const int32_t *mask, bool colour)
 {
     int at = WIDTH;
     for (int64_t i = 0; i < ids->n; i++) {
@@ -80,7 +81,8 @@ static void put_tokens(FILE *f, const struct plumb_text *text, const struct plum
             fprintf(f, "%s  ", i ? "\n" : "");
             at = 2;
         }
-        at += 1 + put_token(f, text, ids->id[i], i >= first_trained, colour);
+        at += 1 + put_token(f, text, ids->id[i], i >= first_trained && (!mask || mask[i]),
+                            colour);
         fputc(' ', f);
     }
     if (ids->n) fputc('\n', f);
@@ -145,6 +147,16 @@ static int64_t first_trained(const struct plumb_dataset_self *d, const struct pl
     return e->prompt.n > 0 ? 0 : 1;
 }
 
+static int64_t count_trained(const struct plumb_dataset_self *d, const struct plumb_example *e,
+                             int side)
+{
+    const int64_t from = first_trained(d, e, side);
+    int64_t n = e->completion[side].n - from;
+    for (int64_t i = from; side == 0 && e->trained && i < e->completion[0].n; i++)
+        n -= !e->trained[i];
+    return n;
+}
+
 static const char *completion_name(enum plumb_dataset_type t, int side)
 {
     static const char *const sides[] = { "chosen", "rejected", "reference" };
@@ -161,12 +173,12 @@ static int show_completion(FILE *f, const struct plumb_dataset *set, const struc
     const struct plumb_ids *c = &e->completion[side];
     const int64_t from = first_trained(d, e, side);
     fprintf(f, "%s: %" PRId64 " tokens, %" PRId64 " %s", completion_name(set->type, side), c->n,
-            c->n - from, d->o.use == PLUMB_USE_REWARD ? "scored" : "trained on");
+            count_trained(d, e, side), d->o.use == PLUMB_USE_REWARD ? "scored" : "trained on");
     if (row->cut[side])
         fprintf(f, ", %" PRId64 " cut from the %s", row->cut[side],
                 d->o.keep_end ? "start" : "end");
     fputc('\n', f);
-    put_tokens(f, text, c, from, colour);
+    put_tokens(f, text, c, from, side == 0 ? e->trained : NULL, colour);
     PLUMB_TRY(put_text(f, text, c));
     const unsigned w = text ? warnings_of(d, text, e, side, row->cut[side] > 0) : 0;
     for (int i = 0; i < WARNINGS; i++)
@@ -182,7 +194,7 @@ static int show_candidates(FILE *f, const struct plumb_text *text, const struct 
         const struct plumb_ids *c = &e->candidate[k];
         fprintf(f, "completion %" PRId64 ", score %g: %" PRId64 " tokens, %" PRId64 " trained on\n",
                 k, e->score[k], c->n, c->n - from);
-        put_tokens(f, text, c, from, colour);
+        put_tokens(f, text, c, from, NULL, colour);
         PLUMB_TRY(put_text(f, text, c));
     }
     if (row->cut[0])
@@ -217,7 +229,7 @@ int plumb_dataset_show_example(FILE *f, const struct plumb_dataset *set,
         if (row->boundary)
             fprintf(f, ", %" PRId64 " more merged with the completion", row->boundary);
         fputc('\n', f);
-        put_tokens(f, text, &e.prompt, e.prompt.n, colour);
+        put_tokens(f, text, &e.prompt, e.prompt.n, NULL, colour);
         PLUMB_TRY(put_text(f, text, &e.prompt));
     }
     for (int side = 0; side < 3; side++)
@@ -225,7 +237,7 @@ int plumb_dataset_show_example(FILE *f, const struct plumb_dataset *set,
     if (e.candidates) PLUMB_TRY(show_candidates(f, text, &e, row, colour));
     if (e.kl_completion.n) {
         fprintf(f, "kl completion: %" PRId64 " tokens, not trained on\n", e.kl_completion.n);
-        put_tokens(f, text, &e.kl_completion, e.kl_completion.n, colour);
+        put_tokens(f, text, &e.kl_completion, e.kl_completion.n, NULL, colour);
     }
     show_numbers(f, set, &e);
     return PLUMB_OK;
@@ -267,7 +279,7 @@ static int count_all(const struct plumb_dataset *set, const struct plumb_text *t
         for (int side = 0; side < (e.candidates ? 0 : 3); side++) {
             const int64_t n = length[1 + side][i] = e.completion[side].n;
             t->tokens += n;
-            if (n) t->trained += n - first_trained(d, &e, side);
+            if (n) t->trained += count_trained(d, &e, side);
             const unsigned w = text ? warnings_of(d, text, &e, side, d->rows.row[i].cut[side] > 0)
                                     : 0;
             for (int k = 0; k < WARNINGS; k++)

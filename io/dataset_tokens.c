@@ -15,6 +15,7 @@ struct piece {
 /* Prompt and completions of one example, in the scratch buffers. */
 struct parts {
     struct plumb_ids prompt, completion[3];
+    const int32_t *mask; /* of completion[0]; NULL = all is trained on */
     int sides;
     int64_t boundary;
 };
@@ -53,6 +54,18 @@ static int join(struct plumb_dataset_self *d, struct piece head, struct piece ta
     return PLUMB_OK;
 }
 
+int plumb_row_check_ids(const struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                        enum plumb_column c, const struct plumb_idbuf *ids)
+{
+    for (int64_t i = 0; i < ids->n; i++)
+        if (ids->id[i] < 0 || ids->id[i] >= d->id_limit)
+            return plumb_column_fault(d, s, c,
+                                      "has token id %" PRId32 ", outside the model's vocabulary "
+                                      "[0, %" PRId64 ")",
+                                      ids->id[i], d->id_limit);
+    return PLUMB_OK;
+}
+
 int plumb_row_encode(struct plumb_dataset_self *d, const struct plumb_row_source *s,
                      enum plumb_column c, const char *text, size_t n, bool special,
                      struct plumb_idbuf *out)
@@ -62,13 +75,7 @@ int plumb_row_encode(struct plumb_dataset_self *d, const struct plumb_row_source
     const int rc = t->encode(t->self, text, n, special, out);
     if (rc == PLUMB_EMEM) return rc;
     if (rc) return plumb_column_fault(d, s, c, "cannot be tokenised: %s", plumb_errmsg());
-    for (int64_t i = 0; i < out->n; i++)
-        if (out->id[i] < 0 || out->id[i] >= d->id_limit)
-            return plumb_column_fault(d, s, c,
-                                      "has token id %" PRId32 ", outside the model's vocabulary "
-                                      "[0, %" PRId64 ")",
-                                      out->id[i], d->id_limit);
-    return PLUMB_OK;
+    return plumb_row_check_ids(d, s, c, out);
 }
 
 /* A prompt goes on, so the post-processor's EOS does not belong to it. */
@@ -127,9 +134,8 @@ static size_t shared_text(struct piece a, struct piece b)
     return differ && n > 0 && a.text[n - 1] == ' ' ? n - 1 : n;
 }
 
-/* One element of an array of ids; `least` is -100 for labels. */
-static int read_id(const struct plumb_dataset_self *d, const struct plumb_row_source *s,
-                   enum plumb_column c, const cJSON *v, int64_t at, double least, int32_t *out)
+int plumb_row_read_id(const struct plumb_dataset_self *d, const struct plumb_row_source *s,
+                      enum plumb_column c, const cJSON *v, int64_t at, double least, int32_t *out)
 {
     if (!cJSON_IsNumber(v))
         return plumb_column_fault(d, s, c, "wants token ids, element %" PRId64 " is %s", at,
@@ -153,38 +159,9 @@ static int read_ids(const struct plumb_dataset_self *d, const struct plumb_row_s
     const cJSON *first = s->column[c]->child;
     if (!first && !may_be_empty) return plumb_column_fault(d, s, c, "is empty");
     for (const cJSON *v = first; v; v = v->next, at++) {
-        PLUMB_TRY(read_id(d, s, c, v, at, 0, &id));
+        PLUMB_TRY(plumb_row_read_id(d, s, c, v, at, 0, &id));
         PLUMB_TRY(plumb_idbuf_push(out, id));
     }
-    return PLUMB_OK;
-}
-
-/* *masked = tokens before the first trained one; behind it none may be masked. */
-static int read_mask(const struct plumb_dataset_self *d, const struct plumb_row_source *s,
-                     enum plumb_column c, const struct plumb_idbuf *ids, int64_t *masked)
-{
-    int64_t at = 0;
-    int32_t x = 0;
-    *masked = 0;
-    for (const cJSON *v = s->column[c]->child; v; v = v->next, at++) {
-        const bool is_label = c == PLUMB_COL_LABELS;
-        if (at >= ids->n) break;
-        PLUMB_TRY(read_id(d, s, c, v, at, -100, &x));
-        const bool skip = x == (is_label ? -100 : 0);
-        if (!skip && x != (is_label ? ids->id[at] : 1))
-            return plumb_column_fault(d, s, c,
-                                      "has %" PRId32 " as element %" PRId64 ": it wants %s", x, at,
-                                      is_label ? "-100 or the element of input_ids" : "0 or 1");
-        if (skip && *masked < at)
-            return plumb_column_fault(d, s, c,
-                                      "masks element %" PRId64 " behind one that is not: only a "
-                                      "masked beginning is supported",
-                                      at);
-        *masked += skip;
-    }
-    const int got = cJSON_GetArraySize(s->column[c]);
-    if (got != ids->n)
-        return plumb_column_fault(d, s, c, "has %d elements, input_ids %" PRId64, got, ids->n);
     return PLUMB_OK;
 }
 
@@ -212,6 +189,7 @@ static void cut(struct plumb_dataset_self *d, struct parts *p, struct plumb_row 
         p->prompt = (struct plumb_ids){ p->prompt.id + of_prompt, p->prompt.n - of_prompt };
         p->completion[0].id += rest;
         p->completion[0].n -= rest;
+        if (p->mask) p->mask += rest;
     }
     fits = row->cut[0] == 0 && row->cut[1] == 0 && row->cut[2] == 0;
     d->report.dropped_long += !*keep;
@@ -224,6 +202,27 @@ static int keep_span(struct plumb_dataset_self *d, struct plumb_ids from, struct
     return push_all(&d->ids, from.id, from.n);
 }
 
+/* Whether the loss sees a token of this completion. The first of a sequence has no prediction. */
+static bool has_target(const struct plumb_dataset_self *d, const struct parts *p, int side)
+{
+    const bool predicted = p->prompt.n > 0 || d->o.use == PLUMB_USE_REWARD;
+    if (!p->mask || side) return p->completion[side].n >= (predicted ? 1 : 2);
+    for (int64_t i = predicted ? 0 : 1; i < p->completion[0].n; i++)
+        if (p->mask[i]) return true;
+    return false;
+}
+
+static int keep_mask(struct plumb_dataset_self *d, const struct parts *p, struct plumb_row *row)
+{
+    const int64_t n = p->completion[0].n;
+    bool all = true;
+    for (int64_t i = 0; p->mask && i < n; i++)
+        all = all && p->mask[i];
+    if (all) return PLUMB_OK;
+    row->mask = d->masks.n + 1;
+    return push_all(&d->masks, p->mask, n);
+}
+
 /* Cuts an example to max_length and appends its ids; *kept = false when it is dropped. */
 static int keep_example(struct plumb_dataset_self *d, struct parts *p, struct plumb_row *row,
                         bool *kept)
@@ -231,14 +230,15 @@ static int keep_example(struct plumb_dataset_self *d, struct parts *p, struct pl
     *kept = true;
     cut(d, p, row, kept);
     if (!*kept) return PLUMB_OK;
-    /* The first token of a sequence has no prediction. */
-    const int64_t least = p->prompt.n > 0 || d->o.use == PLUMB_USE_REWARD ? 1 : 2;
     for (int i = 0; i < p->sides; i++)
-        *kept = *kept && p->completion[i].n >= least;
+        *kept = *kept && has_target(d, p, i);
     d->report.dropped_empty += !*kept;
     if (!*kept) return PLUMB_OK;
     row->boundary = p->boundary;
     d->report.boundary += p->boundary > 0;
+    row->straddled = d->straddled;
+    d->report.straddled += d->straddled > 0;
+    PLUMB_TRY(keep_mask(d, p, row));
     PLUMB_TRY(keep_span(d, p->prompt, &row->prompt));
     for (int i = 0; i < p->sides; i++)
         PLUMB_TRY(keep_span(d, p->completion[i], &row->completion[i]));
@@ -258,11 +258,23 @@ static struct parts split_whole(const struct plumb_idbuf *prompt, const struct p
     return p;
 }
 
+/* What stands before the first trained token is the prompt; d->mask tells, where it is filled. */
+static struct parts split_mask(const struct plumb_dataset_self *d, const struct plumb_idbuf *whole)
+{
+    const bool masked = d->mask.n > 0;
+    int64_t n = 0;
+    while (masked && n < d->mask.n && !d->mask.id[n])
+        n++;
+    struct parts p = { .prompt = span_of(whole, 0, n), .sides = 1 };
+    p.completion[0] = span_of(whole, n, whole->n);
+    p.mask = masked ? d->mask.id + n : NULL;
+    return p;
+}
+
 static int language_modeling(struct plumb_dataset_self *d, const struct plumb_row_source *s,
                              struct parts *p)
 {
     struct plumb_idbuf *whole = &d->scratch[1];
-    int64_t masked = 0;
     if (d->talks) {
         PLUMB_TRY(plumb_row_talk(d, s));
     } else if (!d->layout->tokenised) {
@@ -270,12 +282,11 @@ static int language_modeling(struct plumb_dataset_self *d, const struct plumb_ro
     } else {
         PLUMB_TRY(read_ids(d, s, PLUMB_COL_INPUT_IDS, false, whole));
         if (s->column[PLUMB_COL_LABELS])
-            PLUMB_TRY(read_mask(d, s, PLUMB_COL_LABELS, whole, &masked));
+            PLUMB_TRY(plumb_row_read_mask(d, s, PLUMB_COL_LABELS, whole));
         if (s->column[PLUMB_COL_COMPLETION_MASK])
-            PLUMB_TRY(read_mask(d, s, PLUMB_COL_COMPLETION_MASK, whole, &masked));
+            PLUMB_TRY(plumb_row_read_mask(d, s, PLUMB_COL_COMPLETION_MASK, whole));
     }
-    *p = (struct parts){ .prompt = span_of(whole, 0, masked), .sides = 1 };
-    p->completion[0] = span_of(whole, masked, whole->n);
+    *p = split_mask(d, whole);
     return PLUMB_OK;
 }
 
@@ -300,8 +311,15 @@ static int prompt_completion(struct plumb_dataset_self *d, const struct plumb_ro
         *p = (struct parts){ .prompt = span_of(whole, 0, n), .sides = 1 };
         p->completion[0] = span_of(whole, n, whole->n);
     }
-    if (d->type != PLUMB_DATA_LANGUAGE_MODELING) return PLUMB_OK;
-    *p = (struct parts){ .completion = { span_of(whole, 0, whole->n) }, .sides = 1 };
+    if (d->mask.n > 0) {
+        const int64_t boundary = p->boundary;
+        for (int64_t i = 0; !d->o.train_on_prompt && i < p->prompt.n; i++)
+            d->mask.id[i] = 0;
+        *p = split_mask(d, whole);
+        p->boundary = boundary;
+    } else if (d->o.train_on_prompt) {
+        *p = (struct parts){ .completion = { span_of(whole, 0, whole->n) }, .sides = 1 };
+    }
     return PLUMB_OK;
 }
 
@@ -433,6 +451,7 @@ int plumb_row_tokenise(struct plumb_dataset_self *d, const struct plumb_row_sour
     struct parts p = { .sides = 0 };
     for (int i = 0; i < 4; i++)
         d->scratch[i].n = 0;
+    d->mask.n = d->straddled = 0;
     read_numbers(s, &out[0]);
     out[1] = out[0];
     kept[0] = kept[1] = false;

@@ -14,13 +14,26 @@ struct fake_text {
     int calls;
 };
 
-static inline int fake_encode(void *self, const char *text, size_t n, bool special,
-                              struct plumb_idbuf *out)
+static inline int fake_push(struct plumb_idbuf *out, struct plumb_textspans *spans, int32_t id,
+                            size_t from, size_t to)
+{
+    PLUMB_TRY(plumb_idbuf_push(out, id));
+    if (!spans) return PLUMB_OK;
+    struct plumb_textspan *larger = realloc(spans->at, (size_t)(spans->n + 1) * sizeof *larger);
+    if (!larger) return plumb_fail(PLUMB_EMEM, "no memory");
+    spans->at = larger;
+    spans->at[spans->n++] = (struct plumb_textspan){ (int64_t)from, (int64_t)to };
+    return PLUMB_OK;
+}
+
+static inline int fake_encode_spans(void *self, const char *text, size_t n, bool special,
+                                    struct plumb_idbuf *out, struct plumb_textspans *spans)
 {
     struct fake_text *f = self;
     f->calls++;
-    if (special && f->bos) PLUMB_TRY(plumb_idbuf_push(out, 1));
+    if (special && f->bos) PLUMB_TRY(fake_push(out, spans, 1, 0, 0));
     for (size_t i = 0; i < n; i++) {
+        const size_t from = i;
         const unsigned char c = (unsigned char)text[i];
         int32_t id = c < 32 || c > 125 ? 0 : 3 + (c - 32);
         if (n - i >= 4 && memcmp(text + i, "</s>", 4) == 0) {
@@ -30,9 +43,15 @@ static inline int fake_encode(void *self, const char *text, size_t n, bool speci
             id = FAKE_MERGED;
             i++;
         }
-        PLUMB_TRY(plumb_idbuf_push(out, id));
+        PLUMB_TRY(fake_push(out, spans, id, from, i + 1));
     }
-    return special && f->eos ? plumb_idbuf_push(out, 2) : PLUMB_OK;
+    return special && f->eos ? fake_push(out, spans, 2, 0, 0) : PLUMB_OK;
+}
+
+static inline int fake_encode(void *self, const char *text, size_t n, bool special,
+                              struct plumb_idbuf *out)
+{
+    return fake_encode_spans(self, text, n, special, out, NULL);
 }
 
 static inline const char *fake_piece(void *self, int32_t id)
@@ -79,6 +98,7 @@ static inline struct plumb_text fake_text(struct fake_text *f)
                                 .add_bos = f->bos,
                                 .add_eos = f->eos,
                                 .encode = fake_encode,
+                                .encode_spans = fake_encode_spans,
                                 .decode = fake_decode,
                                 .piece = fake_piece,
                                 .is_special = fake_is_special };

@@ -119,11 +119,18 @@ struct plumb_tok {
     int64_t next_added;
     struct plumb_tok_trie raw, normalized;
     struct plumb_regex *word_character;
-    struct plumb_idbuf before, after; /* what the post-processor puts around a text */
-    struct plumb_tok_bytes merged;    /* scratch while merges are read */
+    struct plumb_idbuf before, after;     /* what the post-processor puts around a text */
+    bool trim_offsets, trim_prefix_space; /* and whether it trims offsets */
+    struct plumb_tok_bytes merged;        /* scratch while merges are read */
     pthread_mutex_t lock;
     bool has_lock;
     struct plumb_tok_work *idle;
+};
+
+/* The stretch of the caller's text that a byte of a rewritten text stands for. */
+struct plumb_tok_place {
+    const char *base;
+    const struct plumb_tok_origin *origin; /* of base[0], base[1], ... */
 };
 
 /* The scratch memory of one call; idle ones wait in the tokenizer, so each thread finds a warm word
@@ -132,7 +139,11 @@ struct plumb_tok_work {
     struct plumb_tok_work *next;
     const struct plumb_tok *tok;
     struct plumb_idbuf *out;
-    bool valid; /* the text of this call is UTF-8 */
+    bool valid;                    /* the text of this call is UTF-8 */
+    bool headless;                 /* the normalizers took away how the stretch at hand began */
+    struct plumb_textspans *spans; /* where tokens stand; NULL = nobody asks, nothing is noted */
+    struct plumb_tok_place place;  /* with spans: of the text at hand */
+    struct plumb_tok_bytes whole;  /* origins of the caller's text */
     struct plumb_regex_scratch regex;
     struct plumb_tok_bytes rewritten[2], prefixed[PLUMB_TOK_STEPS], mapped[PLUMB_TOK_STEPS];
     struct plumb_tok_bytes word, spelling;
@@ -143,8 +154,9 @@ struct plumb_tok_work {
     struct plumb_tok_best *best; /* Unigram: by byte of the word */
     size_t best_capacity;
     struct plumb_tok_cache cache;
-    int32_t *code; /* code points of a stretch being normalized */
-    size_t code_capacity;
+    int32_t *code;   /* code points of a stretch being normalized */
+    int32_t *change; /* with spans: how they differ from the text in number */
+    size_t code_capacity, change_capacity;
     struct plumb_tok_strings strings[2];
 };
 
@@ -245,8 +257,41 @@ int plumb_tok_rewrite_charsmap(struct plumb_tok_work *w, const struct plumb_tok_
 int plumb_tok_normal_form(struct plumb_tok_work *w, const char *s, size_t n, int options,
                           struct plumb_tok_bytes *out);
 
+/* tok_origin.c. While w->spans is wanted, each rewriting notes where its bytes come from; `s` are
+ * places in the text at hand. */
+int plumb_tok_begin_spans(struct plumb_tok_work *w, const char *s, size_t n);
+/* Appends n bytes of the text as they are. */
+int plumb_tok_put(struct plumb_tok_work *w, struct plumb_tok_bytes *out, const char *s, size_t n);
+/* Appends bytes that stand for `stands` bytes of the text at s. */
+int plumb_tok_put_for(struct plumb_tok_work *w, struct plumb_tok_bytes *out, const char *bytes,
+                      size_t n, const char *s, size_t stands);
+/* b becomes the text at hand; returns the one before, for whoever goes back to it. */
+struct plumb_tok_place plumb_tok_enter(struct plumb_tok_work *w, const struct plumb_tok_bytes *b);
+/* A token for n bytes of the text; those of the post-processor stand nowhere. */
+int plumb_tok_emit(struct plumb_tok_work *w, int32_t id, const char *s, size_t n);
+int plumb_tok_emit_around(struct plumb_tok_work *w, const struct plumb_idbuf *ids);
+/* Takes white space off the spans of the ids from `first` on, as trim_offsets asks. */
+void plumb_tok_trim_spans(const struct plumb_tok_work *w, const char *s, int64_t first,
+                          int64_t first_span);
+/* Characters counted as the published library does: change 0 stands for the next one of
+ * [at, end), -k for it and k more, 1 for none, so it shares the place of the one before. One is
+ * held back, as what follows may change it. */
+struct plumb_tok_edit {
+    struct plumb_tok_work *work;
+    struct plumb_tok_bytes *out;
+    const char *at, *end;
+    char held[4];
+    size_t bytes;
+    int change;
+};
+int plumb_tok_edit(struct plumb_tok_edit *e, const char *s, size_t n, int change);
+void plumb_tok_edit_removes(struct plumb_tok_edit *e, int characters); /* behind the last one */
+int plumb_tok_edit_end(struct plumb_tok_edit *e);
+
 /* tok_bytes.c: the characters that stand for bytes in byte-level vocabularies. */
 int plumb_tok_map_bytes(struct plumb_tok_bytes *out, const char *s, size_t n);
+/* The same for the byte of the text at s. */
+int plumb_tok_map_byte(struct plumb_tok_work *w, struct plumb_tok_bytes *out, const char *s);
 int plumb_tok_unmap(int32_t cp); /* the byte, -1 = none */
 
 /* tok_added.c */
@@ -259,6 +304,7 @@ int plumb_tok_added_finish(struct plumb_tok *t, struct plumb_tok_work *w);
 void plumb_tok_added_release(struct plumb_tok *t);
 const struct plumb_tok_added *plumb_tok_added_by_id(const struct plumb_tok *t, int32_t id);
 int32_t plumb_tok_find(const struct plumb_tok *t, const char *content); /* -1 = unknown */
+bool plumb_tok_is_white(int32_t cp);
 typedef int plumb_tok_text_fn(struct plumb_tok_work *w, const char *s, size_t n, bool first);
 int plumb_tok_cut_added(struct plumb_tok_work *w, const struct plumb_tok_trie *trie, const char *s,
                         size_t n, bool first, plumb_tok_text_fn *between);

@@ -172,7 +172,7 @@ static size_t previous(const char *s, size_t end, int32_t *cp)
     return end - 1;
 }
 
-static bool white(int32_t cp)
+bool plumb_tok_is_white(int32_t cp)
 {
     return (cp >= 9 && cp <= 13) || cp == ' ' || cp == 0x85 || cp == 0xA0 || cp == 0x1680 ||
            (cp >= 0x2000 && cp <= 0x200A) || cp == 0x2028 || cp == 0x2029 || cp == 0x202F ||
@@ -219,18 +219,18 @@ int plumb_tok_cut_added(struct plumb_tok_work *w, const struct plumb_tok_trie *t
         }
         while (a->flags.lstrip && start > done) {
             const size_t from = previous(s, start, &cp);
-            if (!white(cp) || from < done) break;
+            if (!plumb_tok_is_white(cp) || from < done) break;
             start = from;
         }
         if (a->flags.lstrip && start < done) start = done;
         while (a->flags.rstrip && end < n) {
             const size_t more = plumb_utf8_next(s + end, n - end, &cp);
-            if (!white(cp)) break;
+            if (!plumb_tok_is_white(cp)) break;
             end += more;
         }
         if (done < start) PLUMB_TRY(between(w, s + done, start - done, first && done == 0));
         /* rstrip of the token before may have taken all of this one's text */
-        if (start < end) PLUMB_TRY(plumb_idbuf_push(w->out, a->id));
+        if (start < end) PLUMB_TRY(plumb_tok_emit(w, a->id, s + start, end - start));
         done = end;
     }
     return done < n ? between(w, s + done, n - done, first && done == 0) : PLUMB_OK;

@@ -48,19 +48,21 @@ static bool is_chinese(int32_t c)
 }
 
 /* Appends what one character becomes in the first pass: cleaned, and apart where Chinese. */
-static int put_clean(struct plumb_tok_bytes *out, int choice, int32_t c, const char *s, size_t n)
+static int put_clean(struct plumb_tok_work *w, struct plumb_tok_bytes *out, int choice, int32_t c,
+                     const char *s, size_t n)
 {
     const bool clean = choice & PLUMB_BERT_CLEAN;
     if (clean && (c == 0 || c == 0xFFFD || is_control(c))) return PLUMB_OK;
-    if (clean && is_space(c)) return plumb_tok_bytes_put(out, " ", 1);
+    if (clean && is_space(c)) return plumb_tok_put_for(w, out, " ", 1, s, 1);
     const bool apart = (choice & PLUMB_BERT_CHINESE) && is_chinese(c);
-    if (apart) PLUMB_TRY(plumb_tok_bytes_put(out, " ", 1));
-    PLUMB_TRY(plumb_tok_bytes_put(out, s, n));
-    return apart ? plumb_tok_bytes_put(out, " ", 1) : PLUMB_OK;
+    if (apart) PLUMB_TRY(plumb_tok_put_for(w, out, " ", 1, s, 1));
+    PLUMB_TRY(plumb_tok_put(w, out, s, n));
+    return apart ? plumb_tok_put_for(w, out, " ", 1, s, 1) : PLUMB_OK;
 }
 
 /* And in the last: without marks, in small letters. */
-static int put_letter(struct plumb_tok_bytes *out, int choice, int32_t c, const char *s, size_t n)
+static int put_letter(struct plumb_tok_work *w, struct plumb_tok_bytes *out, int choice, int32_t c,
+                      const char *s, size_t n)
 {
     const utf8proc_category_t k = c < 0x80 ? UTF8PROC_CATEGORY_LO : utf8proc_category(c);
     char bytes[4];
@@ -68,35 +70,49 @@ static int put_letter(struct plumb_tok_bytes *out, int choice, int32_t c, const 
                       ((choice & PLUMB_BERT_MARKS) &&
                        (k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_ME));
     if ((choice & (PLUMB_BERT_ACCENTS | PLUMB_BERT_MARKS)) && mark) return PLUMB_OK;
-    if (!(choice & PLUMB_BERT_LOWER) || c < 0) return plumb_tok_bytes_put(out, s, n);
-    if (c == 0x130) return plumb_tok_bytes_put(out, "i\xCC\x87", 3);
-    return plumb_tok_bytes_put(out, bytes, plumb_utf8_put(bytes, utf8proc_tolower(c)));
+    if (!(choice & PLUMB_BERT_LOWER) || c < 0) return plumb_tok_put(w, out, s, n);
+    if (c == 0x130) return plumb_tok_put_for(w, out, "i\xCC\x87", 3, s, 1);
+    return plumb_tok_put_for(w, out, bytes, plumb_utf8_put(bytes, utf8proc_tolower(c)), s, 1);
+}
+
+/* *from = the text without its accents, `clean` where they stay. */
+static int strip_accents(struct plumb_tok_work *w, int choice, const struct plumb_tok_bytes *clean,
+                         const struct plumb_tok_bytes **from)
+{
+    struct plumb_tok_bytes *form = &w->spelling;
+    *from = clean;
+    if (!(choice & PLUMB_BERT_ACCENTS) || !clean->n) return PLUMB_OK;
+    form->n = 0;
+    const size_t valid = plumb_utf8_valid(clean->data, clean->n);
+    PLUMB_TRY(
+        plumb_tok_normal_form(w, clean->data, valid, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE, form));
+    *from = form;
+    return plumb_tok_put(w, form, clean->data + valid, clean->n - valid);
 }
 
 int plumb_tok_rewrite_bert(struct plumb_tok_work *w, const struct plumb_tok_step *step,
                            const char *s, size_t n, struct plumb_tok_bytes *out)
 {
     const int choice = step->choice;
-    struct plumb_tok_bytes *clean = &w->word, *form = &w->spelling;
+    struct plumb_tok_bytes *clean = &w->word;
+    const struct plumb_tok_bytes *from;
     int32_t c;
-    clean->n = form->n = 0;
+    clean->n = 0;
     for (size_t i = 0, size; i < n; i += size) {
         size = plumb_utf8_next(s + i, n - i, &c);
-        PLUMB_TRY(put_clean(clean, choice, c, s + i, size));
+        PLUMB_TRY(put_clean(w, clean, choice, c, s + i, size));
+        if (!clean->n) w->headless = true;
     }
-    const struct plumb_tok_bytes *from = clean;
-    if (choice & PLUMB_BERT_ACCENTS) {
-        const size_t valid = plumb_utf8_valid(clean->data, clean->n);
-        PLUMB_TRY(plumb_tok_normal_form(w, clean->data, valid, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE,
-                                        form));
-        PLUMB_TRY(plumb_tok_bytes_put(form, clean->data + valid, clean->n - valid));
-        from = form;
-    }
-    for (size_t i = 0, size; i < from->n; i += size) {
+    const struct plumb_tok_place before = plumb_tok_enter(w, clean);
+    int rc = strip_accents(w, choice, clean, &from);
+    plumb_tok_enter(w, from);
+    for (size_t i = 0, size; !rc && i < from->n; i += size) {
         size = plumb_utf8_next(from->data + i, from->n - i, &c);
-        PLUMB_TRY(put_letter(out, choice, c, from->data + i, size));
+        rc = put_letter(w, out, choice, c, from->data + i, size);
+        if (!out->n) w->headless = true;
     }
-    return PLUMB_OK;
+    w->place = before;
+    return rc;
 }
 
 int plumb_tok_load_strip(struct plumb_tok_step *step, const cJSON *obj, const char *where)
@@ -113,7 +129,6 @@ int plumb_tok_rewrite_strip(struct plumb_tok_work *w, const struct plumb_tok_ste
 {
     size_t first = 0, last = 0;
     bool seen = false;
-    (void)w;
     for (size_t i = 0, size; i < n; i += size) {
         int32_t c;
         size = plumb_utf8_next(s + i, n - i, &c);
@@ -125,5 +140,6 @@ int plumb_tok_rewrite_strip(struct plumb_tok_work *w, const struct plumb_tok_ste
     if (!(step->choice & 1)) first = 0;
     if (!(step->choice & 2)) last = n;
     if (!seen) first = last = 0;
-    return plumb_tok_bytes_put(out, s + first, last - first);
+    if (first) w->headless = true;
+    return plumb_tok_put(w, out, s + first, last - first);
 }

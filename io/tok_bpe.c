@@ -12,16 +12,18 @@ struct plumb_tok_symbol {
     int32_t id; /* -1 = merged away */
     int32_t previous, next;
     int32_t merged;
-    uint32_t rank; /* NO_MERGE = none */
+    uint32_t rank;  /* NO_MERGE = none */
+    uint32_t bytes; /* of the word */
 };
 enum { FEW_SYMBOLS = 24 }; /* up to here scanning for the best merge beats a heap */
 #define NO_MERGE UINT32_MAX
 
-static int add_symbol(struct plumb_tok_work *w, int32_t id)
+static int add_symbol(struct plumb_tok_work *w, int32_t id, size_t bytes)
 {
     if (w->symbols == INT32_MAX)
         return plumb_fail(PLUMB_EINVAL, "a word has over %d characters", INT32_MAX);
     PLUMB_TRY(plumb_tok_grow(&w->symbol, &w->symbol_capacity, w->symbols + 1, sizeof *w->symbol));
+    w->symbol[w->symbols].bytes = (uint32_t)bytes;
     w->symbol[w->symbols++].id = id;
     return PLUMB_OK;
 }
@@ -34,7 +36,7 @@ static int add_bytes(struct plumb_tok_work *w, const char *s, size_t n, bool *do
     for (size_t i = 0; i < n; i++)
         if (byte_id[(unsigned char)s[i]] < 0) return PLUMB_OK;
     for (size_t i = 0; i < n; i++)
-        PLUMB_TRY(add_symbol(w, byte_id[(unsigned char)s[i]]));
+        PLUMB_TRY(add_symbol(w, byte_id[(unsigned char)s[i]], 1));
     *done = true;
     return PLUMB_OK;
 }
@@ -60,19 +62,20 @@ static int spelling(struct plumb_tok_work *w, bool first, bool last, const char 
 static int spell(struct plumb_tok_work *w, const char *s, size_t n)
 {
     const struct plumb_tok_bpe_data *b = &w->tok->bpe;
-    bool pending = false;
+    size_t pending = 0; /* bytes of an unknown token */
     w->symbols = 0;
     for (size_t i = 0; i < n;) {
         int32_t cp;
         const char *c = s + i;
         size_t length = plumb_utf8_next(c, n - i, &cp);
+        const size_t bytes = w->tok->byte_words ? 1 : length;
         i += length;
         PLUMB_TRY(spelling(w, c == s, i == n, &c, &length));
         const int32_t id = plumb_tok_pieces_find(&w->tok->pieces, c, length);
         if (id >= 0) {
-            if (pending) PLUMB_TRY(add_symbol(w, b->unk_id));
-            pending = false;
-            PLUMB_TRY(add_symbol(w, id));
+            if (pending) PLUMB_TRY(add_symbol(w, b->unk_id, pending));
+            pending = 0;
+            PLUMB_TRY(add_symbol(w, id, bytes));
             continue;
         }
         bool done = false;
@@ -83,10 +86,10 @@ static int spell(struct plumb_tok_work *w, const char *s, size_t n)
                               "the vocabulary has neither \"%.*s\" nor its unknown token",
                               (int)length, c);
         if (b->unk_id < 0) continue;
-        if (pending && !b->fuse_unk) PLUMB_TRY(add_symbol(w, b->unk_id));
-        pending = true;
+        if (pending && !b->fuse_unk) PLUMB_TRY(add_symbol(w, b->unk_id, pending));
+        pending = b->fuse_unk ? pending + bytes : bytes;
     }
-    return pending ? add_symbol(w, b->unk_id) : PLUMB_OK;
+    return pending ? add_symbol(w, b->unk_id, pending) : PLUMB_OK;
 }
 
 /* Notes which merge joins symbol i to its successor. */
@@ -107,6 +110,7 @@ static void join(struct plumb_tok_work *w, int32_t i)
 {
     struct plumb_tok_symbol *a = &w->symbol[i], *gone = &w->symbol[a->next];
     a->id = a->merged;
+    a->bytes += gone->bytes;
     a->next = gone->next;
     gone->id = -1;
     gone->rank = NO_MERGE;
@@ -192,6 +196,8 @@ static int merge(struct plumb_tok_work *w)
 static int encode_new(struct plumb_tok_work *w, const char *s, size_t n)
 {
     const struct plumb_tok *t = w->tok;
+    const char *at = s;
+    const size_t whole_bytes = n;
     if (t->byte_words) {
         w->word.n = 0;
         PLUMB_TRY(plumb_tok_map_bytes(&w->word, s, n));
@@ -200,18 +206,21 @@ static int encode_new(struct plumb_tok_work *w, const char *s, size_t n)
     }
     if (t->bpe.ignore_merges) {
         const int32_t whole = plumb_tok_pieces_find(&t->pieces, s, n);
-        if (whole >= 0) return plumb_idbuf_push(w->out, whole);
+        if (whole >= 0) return plumb_tok_emit(w, whole, at, whole_bytes);
     }
     PLUMB_TRY(spell(w, s, n));
     PLUMB_TRY(merge(w));
-    for (size_t i = 0; i < w->symbols; i++)
-        if (w->symbol[i].id >= 0) PLUMB_TRY(plumb_idbuf_push(w->out, w->symbol[i].id));
+    for (size_t i = 0; i < w->symbols; i++) {
+        if (w->symbol[i].id < 0) continue;
+        PLUMB_TRY(plumb_tok_emit(w, w->symbol[i].id, at, w->symbol[i].bytes));
+        at += w->symbol[i].bytes;
+    }
     return PLUMB_OK;
 }
 
 static int encode_cached(struct plumb_tok_work *w, const char *s, size_t n)
 {
-    if (n > PLUMB_TOK_CACHED_BYTES) return encode_new(w, s, n);
+    if (w->spans || n > PLUMB_TOK_CACHED_BYTES) return encode_new(w, s, n);
     const uint64_t hash = plumb_tok_hash(s, n);
     const struct plumb_tok_cached *hit = plumb_tok_cache_find(&w->cache, hash, s, n);
     if (hit) {

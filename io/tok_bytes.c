@@ -14,15 +14,20 @@ static int hidden_below(int byte)
     return byte <= ' ' ? byte : byte <= 0x7F ? 33 : byte <= 0xA0 ? 33 + byte - 0x7F : 67;
 }
 
+static int32_t mapped(int byte) { return printable(byte) ? byte : 0x100 + hidden_below(byte); }
+
 int plumb_tok_map_bytes(struct plumb_tok_bytes *out, const char *s, size_t n)
 {
     PLUMB_TRY(plumb_tok_grow(&out->data, &out->capacity, out->n + 2 * n, 1));
-    for (size_t i = 0; i < n; i++) {
-        const int byte = (unsigned char)s[i];
-        out->n += plumb_utf8_put(out->data + out->n,
-                                 printable(byte) ? byte : 0x100 + hidden_below(byte));
-    }
+    for (size_t i = 0; i < n; i++)
+        out->n += plumb_utf8_put(out->data + out->n, mapped((unsigned char)s[i]));
     return PLUMB_OK;
+}
+
+int plumb_tok_map_byte(struct plumb_tok_work *w, struct plumb_tok_bytes *out, const char *s)
+{
+    char bytes[4];
+    return plumb_tok_put_for(w, out, bytes, plumb_utf8_put(bytes, mapped((unsigned char)*s)), s, 1);
 }
 
 int plumb_tok_unmap(int32_t cp)

@@ -112,20 +112,50 @@ const char *plumb_tok_charsmap_longest(const struct plumb_tok_step *step, const 
     return replacement(step, s, n, true, length, bytes);
 }
 
-static int put(const struct plumb_tok_step *step, const char *s, size_t n,
-               struct plumb_tok_bytes *out, bool *known)
+static int count_characters(const char *s, size_t n)
+{
+    int count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += ((unsigned char)s[i] & 0xC0) != 0x80;
+    return count;
+}
+
+/* Notes what became of `length` bytes of the text, a character at a time. */
+static int put_counted(struct plumb_tok_edit *e, const char *s, size_t length, const char *to,
+                       size_t bytes)
+{
+    const int before = count_characters(s, length), after = count_characters(to, bytes);
+    int at = 0;
+    for (size_t i = 0, n; i < bytes; i += n, at++) {
+        int32_t c;
+        n = plumb_utf8_next(to + i, bytes - i, &c);
+        PLUMB_TRY(plumb_tok_edit(e, to + i, n, at < before ? 0 : 1));
+    }
+    if (after < before) plumb_tok_edit_removes(e, before - after);
+    return PLUMB_OK;
+}
+
+static int put(const struct plumb_tok_step *step, const char *s, size_t n, struct plumb_tok_edit *e,
+               bool *known)
 {
     size_t length, bytes;
     const char *r = replacement(step, s, n, false, &length, &bytes);
     *known = r != NULL;
-    return r ? plumb_tok_bytes_put(out, r, bytes) : PLUMB_OK;
+    if (!r) return PLUMB_OK;
+    return e->work->spans ? put_counted(e, s, n, r, bytes) : plumb_tok_bytes_put(e->out, r, bytes);
+}
+
+/* A character that stays. */
+static int put_same(struct plumb_tok_edit *e, const char *s, size_t n)
+{
+    return e->work->spans ? plumb_tok_edit(e, s, n, 0) : plumb_tok_bytes_put(e->out, s, n);
 }
 
 /* Each grapheme of at most five bytes as a whole, else its characters. */
 int plumb_tok_rewrite_charsmap(struct plumb_tok_work *w, const struct plumb_tok_step *step,
                                const char *s, size_t n, struct plumb_tok_bytes *out)
 {
-    (void)w;
+    struct plumb_tok_edit e = { .work = w, .out = out, .at = s, .end = s + n };
     for (size_t i = 0, end; i < n; i = end) {
         int32_t before, c;
         utf8proc_int32_t state = 0;
@@ -135,13 +165,13 @@ int plumb_tok_rewrite_charsmap(struct plumb_tok_work *w, const struct plumb_tok_
             more = plumb_utf8_next(s + end, n - end, &c);
             if (before < 0 || c < 0 || utf8proc_grapheme_break_stateful(before, c, &state)) break;
         }
-        if (end - i < 6) PLUMB_TRY(put(step, s + i, end - i, out, &known));
+        if (end - i < 6) PLUMB_TRY(put(step, s + i, end - i, &e, &known));
         for (size_t k = i, size; !known && k < end; k += size) {
             bool one;
             size = plumb_utf8_next(s + k, end - k, &c);
-            PLUMB_TRY(put(step, s + k, size, out, &one));
-            if (!one) PLUMB_TRY(plumb_tok_bytes_put(out, s + k, size));
+            PLUMB_TRY(put(step, s + k, size, &e, &one));
+            if (!one) PLUMB_TRY(put_same(&e, s + k, size));
         }
     }
-    return PLUMB_OK;
+    return plumb_tok_edit_end(&e);
 }

@@ -174,13 +174,21 @@ static int load_pair(struct plumb_tok *t, const cJSON *obj, const char *where)
     return PLUMB_OK;
 }
 
+/* Whether offsets are told without white space. */
+static int load_trim(struct plumb_tok *t, const cJSON *obj, const char *where)
+{
+    PLUMB_TRY(plumb_json_bool_or(obj, "trim_offsets", where, true, &t->trim_offsets));
+    return plumb_json_bool_or(obj, "add_prefix_space", where, true, &t->trim_prefix_space);
+}
+
 static int load_post_processor(struct plumb_tok *t, const cJSON *obj, const char *where)
 {
     const char *type;
     if (absent(obj)) return PLUMB_OK;
     PLUMB_TRY(plumb_json_string(obj, "type", where, &type));
-    if (!strcmp(type, "ByteLevel")) return PLUMB_OK; /* moves offsets only */
+    if (!strcmp(type, "ByteLevel")) return load_trim(t, obj, where);
     if (!strcmp(type, "TemplateProcessing")) return load_template(t, obj, where);
+    if (!strcmp(type, "RobertaProcessing")) PLUMB_TRY(load_trim(t, obj, where));
     if (!strcmp(type, "BertProcessing") || !strcmp(type, "RobertaProcessing"))
         return load_pair(t, obj, where);
     if (strcmp(type, "Sequence"))

@@ -16,8 +16,12 @@ struct mark {
 };
 enum { INSERTED = 32 };
 
+/* With spans a code point carries this bit where it is not the first of its character. */
+#define CONTINUES (1 << 30)
+
 static int class_of(int32_t cp)
 {
+    cp &= ~CONTINUES;
     return cp < 0x300 ? 0 : utf8proc_get_property(cp)->combining_class;
 }
 
@@ -62,8 +66,61 @@ static int order_marks(int32_t *cp, size_t n)
     return PLUMB_OK;
 }
 
-int plumb_tok_normal_form(struct plumb_tok_work *w, const char *s, size_t n, int options,
-                          struct plumb_tok_bytes *out)
+/* Whether two code points are one in composed form, then *first. */
+static bool compose_two(int32_t *first, int32_t second)
+{
+    int32_t two[2] = { *first, second };
+    if (utf8proc_normalize_utf32(two, 2, UTF8PROC_STABLE | UTF8PROC_COMPOSE) != 1) return false;
+    *first = two[0];
+    return true;
+}
+
+/* Composes as utf8proc does and keeps account of how many characters each result stands for. */
+static size_t compose_counted(int32_t *code, int32_t *change, size_t n)
+{
+    size_t out = 0, starter = SIZE_MAX;
+    int last = -1; /* class of the last mark that stayed behind the starter */
+    for (size_t i = 0; i < n; i++) {
+        const int class = class_of(code[i]);
+        const bool open = starter != SIZE_MAX && (last < 0 || last < class);
+        if (open && compose_two(&code[starter], code[i])) {
+            change[starter] += change[i] - 1;
+            continue;
+        }
+        if (class == 0) {
+            starter = out;
+            last = -1;
+        } else if (starter != SIZE_MAX) {
+            last = class;
+        }
+        code[out] = code[i];
+        change[out++] = change[i];
+    }
+    return out;
+}
+
+/* Writes w->code, which stands for the n bytes at s, with its origins. */
+static int put_counted(struct plumb_tok_work *w, const char *s, size_t n, size_t count,
+                       bool composes, struct plumb_tok_bytes *out)
+{
+    struct plumb_tok_edit e = { .work = w, .out = out, .at = s, .end = s + n };
+    PLUMB_TRY(plumb_tok_grow(&w->change, &w->change_capacity, count, sizeof *w->change));
+    for (size_t i = 0; i < count; i++) {
+        w->change[i] = w->code[i] & CONTINUES ? 1 : 0;
+        w->code[i] &= ~CONTINUES;
+    }
+    if (composes) count = compose_counted(w->code, w->change, count);
+    for (size_t i = 0; i < count; i++) {
+        char bytes[4];
+        const size_t length = plumb_utf8_put(bytes, w->code[i]);
+        PLUMB_TRY(plumb_tok_edit(&e, bytes, length, w->change[i]));
+    }
+    return plumb_tok_edit_end(&e);
+}
+
+/* Appends the decomposition of valid UTF-8 to w->code, in canonical order. */
+static int decompose(struct plumb_tok_work *w, const char *s, size_t n, int options,
+                     size_t *count_out)
 {
     enum { LONGEST_DECOMPOSITION = 18 };
     size_t count = 0;
@@ -77,12 +134,23 @@ int plumb_tok_normal_form(struct plumb_tok_work *w, const char *s, size_t n, int
             c, w->code + count, LONGEST_DECOMPOSITION,
             (utf8proc_option_t)(options & ~UTF8PROC_COMPOSE) | UTF8PROC_DECOMPOSE, &boundary);
         PLUMB_ASSERT(k > 0 && k <= LONGEST_DECOMPOSITION);
+        for (utf8proc_ssize_t j = 1; w->spans && j < k; j++)
+            w->code[count + (size_t)j] |= CONTINUES;
         count += (size_t)k;
     }
-    PLUMB_TRY(order_marks(w->code, count));
+    *count_out = count;
+    return order_marks(w->code, count);
+}
+
+int plumb_tok_normal_form(struct plumb_tok_work *w, const char *s, size_t n, int options,
+                          struct plumb_tok_bytes *out)
+{
+    const bool composes = options & UTF8PROC_COMPOSE;
+    size_t count;
+    PLUMB_TRY(decompose(w, s, n, options, &count));
+    if (w->spans) return put_counted(w, s, n, count, composes, out);
     utf8proc_ssize_t length = (utf8proc_ssize_t)count;
-    if (options & UTF8PROC_COMPOSE)
-        length = utf8proc_normalize_utf32(w->code, length, (utf8proc_option_t)options);
+    if (composes) length = utf8proc_normalize_utf32(w->code, length, (utf8proc_option_t)options);
     PLUMB_ASSERT(length >= 0);
     PLUMB_TRY(plumb_tok_grow(&out->data, &out->capacity, out->n + 4 * (size_t)length, 1));
     for (utf8proc_ssize_t i = 0; i < length; i++)
@@ -109,11 +177,11 @@ static int rewrite_form(struct plumb_tok_work *w, const struct plumb_tok_step *s
         size_t end = i + length, more;
         while (end < n && (more = plumb_utf8_next(s + end, n - end, &cp), cp >= bound))
             end += more;
-        PLUMB_TRY(plumb_tok_bytes_put(out, s + done, base - done));
+        PLUMB_TRY(plumb_tok_put(w, out, s + done, base - done));
         PLUMB_TRY(plumb_tok_normal_form(w, s + base, end - base, step->choice, out));
         i = done = base = end;
     }
-    return plumb_tok_bytes_put(out, s + done, n - done);
+    return plumb_tok_put(w, out, s + done, n - done);
 }
 
 static int load_prepend(struct plumb_tok_step *step, const cJSON *obj, const char *where)
@@ -126,9 +194,8 @@ static int load_prepend(struct plumb_tok_step *step, const cJSON *obj, const cha
 static int rewrite_prepend(struct plumb_tok_work *w, const struct plumb_tok_step *step,
                            const char *s, size_t n, struct plumb_tok_bytes *out)
 {
-    (void)w;
-    if (n) PLUMB_TRY(plumb_tok_bytes_put(out, step->content, step->content_bytes));
-    return plumb_tok_bytes_put(out, s, n);
+    if (n) PLUMB_TRY(plumb_tok_put_for(w, out, step->content, step->content_bytes, s, 1));
+    return plumb_tok_put(w, out, s, n);
 }
 
 const struct plumb_tok_kind plumb_tok_normalizers[] = {
@@ -157,6 +224,7 @@ int plumb_tok_normalize(struct plumb_tok_work *w, const char *s, size_t n, const
         to->n = 0;
         PLUMB_TRY(steps->step[i].kind->rewrite(w, &steps->step[i], s, n, to));
         s = to->data ? to->data : "";
+        if (w->spans) plumb_tok_enter(w, to);
         n = to->n;
         if (n > PLUMB_TEXT_LIMIT)
             return plumb_fail(PLUMB_EINVAL, "the normalizers make a text of %zu bytes, over %zu", n,

@@ -59,9 +59,11 @@ int plumb_tok_replace(struct plumb_tok_work *w, const struct plumb_tok_step *ste
     size_t done = 0, start, end;
     for (bool found;;) {
         PLUMB_TRY(plumb_tok_walk_next(&walk, &start, &end, &found));
-        if (!found) return plumb_tok_bytes_put(out, s + done, n - done);
-        PLUMB_TRY(plumb_tok_bytes_put(out, s + done, start - done));
-        PLUMB_TRY(plumb_tok_bytes_put(out, step->content, step->content_bytes));
+        if (!found) return plumb_tok_put(w, out, s + done, n - done);
+        PLUMB_TRY(plumb_tok_put(w, out, s + done, start - done));
+        const char *last = s + (end ? end - 1 : 0); /* what the content shares its place with */
+        PLUMB_TRY(plumb_tok_put_for(w, out, step->content, step->content_bytes, last, end > 0));
+        if (!out->n) w->headless = true;
         done = end;
     }
 }

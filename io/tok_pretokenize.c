@@ -35,13 +35,17 @@ static int emit(const struct joiner *j, size_t start, size_t end)
     const struct plumb_tok *t = j->w->tok;
     if (!t->pretokenizers.step[j->step].maps || j->step + 1 == t->pretokenizers.n)
         return plumb_tok_split(j->w, j->step + 1, s, end - start, first);
-    struct plumb_tok_bytes *to = &j->w->mapped[j->step];
+    struct plumb_tok_work *w = j->w;
+    struct plumb_tok_bytes *to = &w->mapped[j->step];
     to->n = 0;
-    PLUMB_TRY(plumb_tok_map_bytes(to, s, end - start));
-    const bool valid = j->w->valid;
-    j->w->valid = true;
-    const int rc = plumb_tok_split(j->w, j->step + 1, to->data, to->n, first);
-    j->w->valid = valid;
+    for (size_t i = start; i < end; i++)
+        PLUMB_TRY(plumb_tok_map_byte(w, to, j->s + i));
+    const bool valid = w->valid;
+    const struct plumb_tok_place before = plumb_tok_enter(w, to);
+    w->valid = true;
+    const int rc = plumb_tok_split(w, j->step + 1, to->data, to->n, first);
+    w->valid = valid;
+    w->place = before;
     return rc;
 }
 
@@ -134,20 +138,25 @@ static int load_byte_level(struct plumb_tok_step *step, const cJSON *obj, const 
     return use_regex ? plumb_regex_compile(&step->regex, byte_level_pattern, where) : PLUMB_OK;
 }
 
-static int split_byte_level(struct plumb_tok_work *w, int at, const char *s, size_t n, bool first)
+static int split_mapped(struct plumb_tok_work *w, int at, const char *s, size_t n, bool first)
 {
-    const struct plumb_tok_step *step = &w->tok->pretokenizers.step[at];
-    if (step->prefix_space && s[0] != ' ') {
-        struct plumb_tok_bytes *to = &w->prefixed[at];
-        to->n = 0;
-        PLUMB_TRY(plumb_tok_bytes_put(to, " ", 1));
-        PLUMB_TRY(plumb_tok_bytes_put(to, s, n));
-        s = to->data;
-        n = to->n;
-    }
-    if (step->regex) return split_by(w, at, s, n, first, ISOLATED);
+    if (w->tok->pretokenizers.step[at].regex) return split_by(w, at, s, n, first, ISOLATED);
     const struct joiner whole = { w, at, s, first, ISOLATED };
     return emit(&whole, 0, n);
+}
+
+static int split_byte_level(struct plumb_tok_work *w, int at, const char *s, size_t n, bool first)
+{
+    if (!w->tok->pretokenizers.step[at].prefix_space || s[0] == ' ')
+        return split_mapped(w, at, s, n, first);
+    struct plumb_tok_bytes *to = &w->prefixed[at];
+    to->n = 0;
+    PLUMB_TRY(plumb_tok_put_for(w, to, " ", 1, s, 1));
+    PLUMB_TRY(plumb_tok_put(w, to, s, n));
+    const struct plumb_tok_place before = plumb_tok_enter(w, to);
+    const int rc = split_mapped(w, at, to->data, to->n, first);
+    w->place = before;
+    return rc;
 }
 
 int plumb_tok_load_metaspace(struct plumb_tok_step *step, const cJSON *obj, const char *where)
@@ -179,16 +188,19 @@ static int split_metaspace(struct plumb_tok_work *w, int at, const char *s, size
                         (step->choice == PLUMB_TOK_FIRST && first);
     const bool there = s[0] == ' ' ||
                        (n >= step->text_bytes && !memcmp(s, step->text, step->text_bytes));
-    if (wanted && !there) PLUMB_TRY(plumb_tok_bytes_put(to, step->text, step->text_bytes));
+    if (wanted && !there) PLUMB_TRY(plumb_tok_put_for(w, to, step->text, step->text_bytes, s, 1));
     for (size_t i = 0; i < n;) {
         const char *space = memchr(s + i, ' ', n - i);
         const size_t end = space ? (size_t)(space - s) : n;
-        PLUMB_TRY(plumb_tok_bytes_put(to, s + i, end - i));
-        if (space) PLUMB_TRY(plumb_tok_bytes_put(to, step->text, step->text_bytes));
+        PLUMB_TRY(plumb_tok_put(w, to, s + i, end - i));
+        if (space) PLUMB_TRY(plumb_tok_put_for(w, to, step->text, step->text_bytes, space, 1));
         i = end + 1;
     }
-    if (step->split) return split_by(w, at, to->data, to->n, first, MERGED_WITH_NEXT);
-    return plumb_tok_split(w, at + 1, to->data, to->n, first);
+    const struct plumb_tok_place before = plumb_tok_enter(w, to);
+    const int rc = step->split ? split_by(w, at, to->data, to->n, first, MERGED_WITH_NEXT)
+                               : plumb_tok_split(w, at + 1, to->data, to->n, first);
+    w->place = before;
+    return rc;
 }
 
 /* Pre-tokenizers that are one expression each; `choice` is what happens to its matches. */

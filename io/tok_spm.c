@@ -176,11 +176,15 @@ static size_t prefix(const struct plumb_tok *t, const struct plumb_tok_step *ste
     return length;
 }
 
-static int put_escaped(struct plumb_tok_bytes *out, const char *s, size_t n)
+/* Appends what `length` bytes of the text at `from` became. */
+static int put_escaped(struct plumb_tok_work *w, struct plumb_tok_bytes *out, const char *s,
+                       size_t n, const char *from, size_t length)
 {
-    for (size_t i = 0; i < n; i++)
-        PLUMB_TRY(s[i] == ' ' ? plumb_tok_bytes_put(out, PLUMB_TOK_META, 3)
-                              : plumb_tok_bytes_put(out, s + i, 1));
+    for (size_t i = 0; i < n; i++) {
+        const bool space = s[i] == ' ';
+        PLUMB_TRY(
+            plumb_tok_put_for(w, out, space ? PLUMB_TOK_META : s + i, space ? 3 : 1, from, length));
+    }
     return PLUMB_OK;
 }
 
@@ -196,13 +200,16 @@ static int rewrite(struct plumb_tok_work *w, const struct plumb_tok_step *step, 
         at += length;
     }
     if (at == n) return PLUMB_OK;
-    if (step->choice & DUMMY_PREFIX) PLUMB_TRY(plumb_tok_bytes_put(out, PLUMB_TOK_META, 3));
+    if (step->choice & DUMMY_PREFIX)
+        PLUMB_TRY(plumb_tok_put_for(w, out, PLUMB_TOK_META, 3, s + at, 1));
     for (bool after_space = remove; at < n;) {
-        at += prefix(w->tok, step, s + at, n - at, &to, &bytes);
+        const char *from = s + at;
+        const size_t length = prefix(w->tok, step, from, n - at, &to, &bytes);
+        at += length;
         while (after_space && bytes && *to == ' ')
             to++, bytes--;
         if (bytes) after_space = remove && to[bytes - 1] == ' ';
-        PLUMB_TRY(put_escaped(out, to, bytes));
+        PLUMB_TRY(put_escaped(w, out, to, bytes, from, length));
     }
     while (remove && out->n >= 3 && !memcmp(out->data + out->n - 3, PLUMB_TOK_META, 3))
         out->n -= 3;

@@ -30,6 +30,7 @@ int plumb_tok_bytes_put(struct plumb_tok_bytes *b, const char *s, size_t n)
 void plumb_tok_bytes_release(struct plumb_tok_bytes *b)
 {
     free(b->data);
+    free(b->origin);
     *b = (struct plumb_tok_bytes){ 0 };
 }
 

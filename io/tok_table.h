@@ -6,9 +6,14 @@
 /* An array grown to hold at least `need` elements; *p stays valid on failure. */
 int plumb_tok_grow(void *p, size_t *capacity, size_t need, size_t element_bytes);
 
+struct plumb_tok_origin {
+    uint32_t from, to;
+};
 struct plumb_tok_bytes {
     char *data;
     size_t n, capacity;
+    struct plumb_tok_origin *origin; /* by byte, where it is noted: see tok_origin.c */
+    size_t origin_capacity;
 };
 int plumb_tok_bytes_put(struct plumb_tok_bytes *b, const char *s, size_t n);
 void plumb_tok_bytes_release(struct plumb_tok_bytes *b);

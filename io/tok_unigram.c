@@ -98,7 +98,7 @@ static int push_bytes(struct plumb_tok_work *w, const char *s, size_t n, bool *d
     for (size_t i = 0; i < n && *done; i++)
         *done = byte_id[(unsigned char)s[i]] >= 0;
     for (size_t i = 0; i < n && *done; i++)
-        PLUMB_TRY(plumb_idbuf_push(w->out, byte_id[(unsigned char)s[i]]));
+        PLUMB_TRY(plumb_tok_emit(w, byte_id[(unsigned char)s[i]], s, n));
     return PLUMB_OK;
 }
 
@@ -106,13 +106,13 @@ static int push_bytes(struct plumb_tok_work *w, const char *s, size_t n, bool *d
 static int push(struct plumb_tok_work *w, const char *s, size_t n, int32_t id)
 {
     bool done;
-    if (id != w->tok->bpe.unk_id) return plumb_idbuf_push(w->out, id);
+    if (id != w->tok->bpe.unk_id) return plumb_tok_emit(w, id, s, n);
     PLUMB_TRY(push_bytes(w, s, n, &done));
     if (done) return PLUMB_OK;
     if (id < 0)
         return plumb_fail(PLUMB_EINVAL, "the vocabulary has no piece for a character, and no "
                                         "unknown token");
-    return plumb_idbuf_push(w->out, id);
+    return plumb_tok_emit(w, id, s, n);
 }
 
 static int word(struct plumb_tok_work *w, const char *s, size_t n)

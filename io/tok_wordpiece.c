@@ -42,7 +42,7 @@ static int longest(struct plumb_tok_work *w, const char *s, size_t n, size_t fro
 
 static int word(struct plumb_tok_work *w, const char *s, size_t n)
 {
-    const int64_t mark = w->out->n;
+    const int64_t mark = w->out->n, span_mark = w->spans ? w->spans->n : 0;
     int64_t points = 0;
     for (size_t i = 0; i < n; i++)
         points += ((unsigned char)s[i] & 0xC0) != 0x80;
@@ -51,11 +51,12 @@ static int word(struct plumb_tok_work *w, const char *s, size_t n)
         int32_t id;
         PLUMB_TRY(longest(w, s, n, from, &to, &id));
         known = id >= 0;
-        if (known) PLUMB_TRY(plumb_idbuf_push(w->out, id));
+        if (known) PLUMB_TRY(plumb_tok_emit(w, id, s + from, to - from));
     }
     if (known) return PLUMB_OK;
     w->out->n = mark;
-    return plumb_idbuf_push(w->out, w->tok->bpe.unk_id);
+    if (w->spans) w->spans->n = span_mark;
+    return plumb_tok_emit(w, w->tok->bpe.unk_id, s, n);
 }
 
 const struct plumb_tok_model plumb_tok_wordpiece = { "WordPiece", load, word };

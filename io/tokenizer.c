@@ -21,12 +21,14 @@ static void work_free(struct plumb_tok_work *w)
     }
     plumb_tok_bytes_release(&w->word);
     plumb_tok_bytes_release(&w->spelling);
+    plumb_tok_bytes_release(&w->whole);
     plumb_tok_cache_release(&w->cache);
     plumb_regex_scratch_release(&w->regex);
     free(w->symbol);
     free(w->heap);
     free(w->best);
     free(w->code);
+    free(w->change);
     free(w);
 }
 
@@ -58,36 +60,50 @@ static int words(struct plumb_tok_work *w, const char *s, size_t n, bool first)
 
 static int normalized(struct plumb_tok_work *w, const char *s, size_t n, bool first)
 {
+    const struct plumb_tok_place before = w->place;
+    w->headless = false;
     PLUMB_TRY(plumb_tok_normalize(w, s, n, &s, &n));
-    return plumb_tok_cut_added(w, &w->tok->normalized, s, n, first, words);
+    const int rc = plumb_tok_cut_added(w, &w->tok->normalized, s, n, first && !w->headless, words);
+    w->place = before;
+    return rc;
 }
 
-static int put_ids(struct plumb_idbuf *out, const struct plumb_idbuf *ids)
+static int run(struct plumb_tok_work *w, const char *text, size_t n, bool add_special)
 {
-    for (int64_t i = 0; i < ids->n; i++)
-        PLUMB_TRY(plumb_idbuf_push(out, ids->id[i]));
-    return PLUMB_OK;
+    const struct plumb_tok *t = w->tok;
+    if (w->spans) PLUMB_TRY(plumb_tok_begin_spans(w, text, n));
+    if (add_special) PLUMB_TRY(plumb_tok_emit_around(w, &t->before));
+    const int64_t first = w->out->n, first_span = w->spans ? w->spans->n : 0;
+    PLUMB_TRY(plumb_tok_cut_added(w, &t->raw, text, n, true, normalized));
+    if (w->spans && w->spans->trim && t->trim_offsets)
+        plumb_tok_trim_spans(w, text, first, first_span);
+    return add_special ? plumb_tok_emit_around(w, &t->after) : PLUMB_OK;
 }
 
-static int encode(void *self, const char *text, size_t n, bool add_special, struct plumb_idbuf *out)
+static int encode_spans(void *self, const char *text, size_t n, bool add_special,
+                        struct plumb_idbuf *out, struct plumb_textspans *spans)
 {
     struct plumb_tok *t = self;
     struct plumb_tok_work *w = NULL;
-    const int64_t mark = out->n;
-    int rc = PLUMB_OK;
+    const int64_t mark = out->n, span_mark = spans ? spans->n : 0;
     if (n > PLUMB_TEXT_LIMIT)
         return plumb_fail(PLUMB_EINVAL, "a text of %zu bytes is over the tokenizer's %zu", n,
                           PLUMB_TEXT_LIMIT);
     PLUMB_TRY(work_take(t, &w));
     w->out = out;
+    w->spans = spans;
     w->valid = plumb_utf8_valid(text, n) == n;
-    if (add_special) PLUMB_TRYG(put_ids(out, &t->before));
-    PLUMB_TRYG(plumb_tok_cut_added(w, &t->raw, text, n, true, normalized));
-    if (add_special) PLUMB_TRYG(put_ids(out, &t->after));
-out:
+    const int rc = run(w, text, n, add_special);
     if (rc) out->n = mark;
+    if (rc && spans) spans->n = span_mark;
+    w->spans = NULL;
     work_give(t, w);
     return rc;
+}
+
+static int encode(void *self, const char *text, size_t n, bool add_special, struct plumb_idbuf *out)
+{
+    return encode_spans(self, text, n, add_special, out, NULL);
 }
 
 /* The pieces of the ids, one string each. Ids without a piece are passed over. */
@@ -210,6 +226,7 @@ static int finish(struct plumb_tok *t, const struct plumb_tok_names *names, stru
                                  .add_bos = names->bos >= 0 && holds(&t->before, names->bos),
                                  .add_eos = names->eos >= 0 && holds(&t->after, names->eos),
                                  .encode = encode,
+                                 .encode_spans = encode_spans,
                                  .decode = decode,
                                  .piece = piece,
                                  .is_special = is_special };

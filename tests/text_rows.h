@@ -125,7 +125,56 @@ static inline int32_t *text_ids_of(const cJSON *array, int64_t *count)
     return id;
 }
 
-/* Replays one row: of ids, ids_plain, decoded and decoded_skip what it has. */
+/* Spans in characters, as "from-to" in text; an end inside a character counts it. */
+static inline void text_print_spans(char *out, size_t n, const char *text, size_t text_n,
+                                    const struct plumb_textspans *spans)
+{
+    size_t at = 0;
+    out[0] = 0;
+    for (int64_t i = 0; i < spans->n && at + 24 < n; i++) {
+        int64_t place[2] = { spans->at[i].from, spans->at[i].to }, points[2] = { 0, 0 };
+        for (int k = 0; k < 2; k++)
+            for (int64_t b = 0; b < place[k] && b < (int64_t)text_n; b++)
+                points[k] += ((unsigned char)text[b] & 0xC0) != 0x80;
+        at += (size_t)snprintf(out + at, n - at, "%lld-%lld ", (long long)points[0],
+                               (long long)points[1]);
+    }
+}
+
+/* Where tokens stand, as the published library tells it. */
+static inline void text_check_spans(struct plumb_text *t, struct text_tally *tally,
+                                    const char *label, const char *row, const char *text, size_t n,
+                                    const cJSON *wanted)
+{
+    enum { SHOWN = 1 << 20 };
+    struct plumb_idbuf ids = { 0 };
+    struct plumb_textspans spans = { .trim = true };
+    char *a = calloc(2, SHOWN), *b = a + SHOWN;
+    size_t at = 0;
+    if (!a) abort();
+    for (const cJSON *v = wanted->child; v && at + 24 < SHOWN; v = v->next)
+        at += (size_t)snprintf(b + at, SHOWN - at, "%d-%d ", v->child->valueint,
+                               v->child->next->valueint);
+    tally->checks++;
+    if (t->encode_spans(t->self, text, n, false, &ids, &spans)) {
+        text_complain(tally, label, row, "offsets", plumb_errmsg(), "spans");
+    } else {
+        text_print_spans(a, SHOWN, text, n, &spans);
+        if (strcmp(a, b)) {
+            size_t same = 0;
+            while (a[same] && a[same] == b[same])
+                same++;
+            while (same && a[same - 1] != ' ')
+                same--;
+            text_complain(tally, label, row, "offsets", a + same, b + same);
+        }
+    }
+    plumb_textspans_release(&spans);
+    plumb_idbuf_release(&ids);
+    free(a);
+}
+
+/* Replays one row: of ids, ids_plain, offsets, decoded and decoded_skip what it has. */
 static inline void text_check_row(struct plumb_text *t, const cJSON *row, const char *label,
                                   struct text_tally *tally)
 {
@@ -143,6 +192,9 @@ static inline void text_check_row(struct plumb_text *t, const cJSON *row, const 
         text_check_ids(t, tally, label, called, "ids_plain", text, n, false, plain_id, plain_count);
         free(plain_id);
     }
+    const cJSON *offsets = plumb_json_get(row, "offsets");
+    if (cJSON_IsArray(offsets))
+        text_check_spans(t, tally, label, called, text, n, offsets);
     for (int skip = 0; skip < 2; skip++) {
         const char *field = skip ? "decoded_skip" : "decoded";
         const cJSON *v = plumb_json_get(row, field);

@@ -22,6 +22,7 @@ struct plumb_evaluate {
     /* of sft */
     const char *dataset_text_field;
     enum plumb_tristate completion_only_loss;
+    bool assistant_only_loss;
     enum plumb_truncation truncation_mode;
     /* of dpo */
     double beta, label_smoothing, discopop_tau;
@@ -52,6 +53,8 @@ static const struct plumb_option sft_rows[] = {
     R_TEXT(C, dataset_text_field, 0, "text", "column of plain text"),
     R_TRISTATE(C, completion_only_loss,
                "measure completion tokens alone; None = yes for rows of prompt and completion"),
+    R_BOOL(C, assistant_only_loss, "false",
+           "of conversations, measure the assistant's tokens alone"),
     R_CHOICE(C, "truncation_mode", truncation_mode, "keep_start",
              "which end of a sequence over max_length stays", R_LIST(PLUMB_TRUNCATION_NAMES)),
     R_END,
@@ -147,6 +150,7 @@ static int make_task(struct evaluation *e)
         w->text_field = c->dataset_text_field;
         w->keep_end = c->truncation_mode == PLUMB_KEEP_END;
         w->train_on_prompt = c->completion_only_loss == PLUMB_NO;
+        w->assistant_only = c->assistant_only_loss;
         return PLUMB_OK;
     case KIND_DPO:
         e->dpo = (struct plumb_dpo_config){ .train = c->train,

@@ -46,6 +46,7 @@ int plumb_run_sft(int argc, char **argv, const struct plumb_session_watch *watch
         .config = &c.train,
         .options = &o,
         .use = PLUMB_USE_SFT,
+        .assistant_only = c.assistant_only_loss,
         .text_field = c.dataset_text_field,
         .keep_end = c.truncation_mode == PLUMB_KEEP_END,
         .train_on_prompt = c.completion_only_loss == PLUMB_NO,

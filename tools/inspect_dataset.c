@@ -37,6 +37,8 @@ const struct plumb_option plumb_inspect_dataset_rows[] = {
                "train on completion tokens alone; None = yes for rows of prompt and completion"),
     R_CHOICE(C, "dataset_format", dataset_format, "auto", PLUMB_FORMAT_HELP,
              R_LIST(PLUMB_FORMAT_NAMES)),
+    R_BOOL(C, assistant_only_loss, "false",
+           "of conversations for sft, train on the assistant's tokens alone"),
     R_BOOL(C, skip_bad_rows, "false", "count and skip faulty rows instead of stopping"),
     R_END,
 };
@@ -67,6 +69,7 @@ static int open_set(const struct plumb_inspect_dataset *c, const struct plumb_da
         .max_length = c->max_length == PLUMB_NONE_INT ? 0 : c->max_length,
         .keep_end = c->truncation_mode == PLUMB_KEEP_END,
         .train_on_prompt = c->completion_only_loss == PLUMB_NO,
+        .assistant_only = c->assistant_only_loss,
         .skip_bad_rows = c->skip_bad_rows,
     };
     return plumb_dataset_open(&o, set);

@@ -19,6 +19,8 @@ static const struct plumb_option rows[] = {
     R_TEXT(C, dataset_text_field, 0, "text", "column of plain text"),
     R_TRISTATE(C, completion_only_loss,
                "train on completion tokens alone; None = yes for rows of prompt and completion"),
+    R_BOOL(C, assistant_only_loss, "false",
+           "of conversations, train on the assistant's tokens alone"),
     R_END,
 };
 
@@ -26,8 +28,6 @@ static const struct plumb_option fixed[] = {
     R_ONLY(packing, "tokens are packed without padding in any case; a row stays a row", "false"),
     R_ANY(packing_strategy, "has no effect without packing"),
     R_ONLY(eval_packing, "see packing", "None", "false"),
-    R_ONLY(assistant_only_loss,
-           "a row trains on all behind its prompt: use rows of prompt and completion", "false"),
     R_ONLY(eos_token, "the tokenizer's is used", "None"),
     R_ONLY(dataset_kwargs, "not built", "None", "{}"),
     R_ONLY(shuffle_dataset, "use --train_sampling_strategy", "false"),

@@ -53,6 +53,7 @@ int plumb_session_dataset(struct plumb_session *s, const char *name, const char 
         .max_length = c->max_length == PLUMB_NONE_INT ? 0 : c->max_length,
         .keep_end = s->wish.keep_end,
         .train_on_prompt = s->wish.train_on_prompt,
+        .assistant_only = s->wish.assistant_only,
         .skip_bad_rows = c->skip_bad_rows,
     };
     const int rc = files.count > 0 ? plumb_dataset_open(&o, out) : PLUMB_OK;

@@ -26,7 +26,7 @@ struct plumb_session_wish {
     const struct plumb_options *options; /* for the manifest; NULL = none is written */
     enum plumb_dataset_use use;
     const char *text_field; /* NULL = "text" */
-    bool keep_end, train_on_prompt;
+    bool keep_end, train_on_prompt, assistant_only;
     int64_t precompute; /* > 0: reference log-probs beforehand, so many rows at a time */
     int64_t num_labels;       /* > 0: a score head */
     const char *initial_head; /* JSON file with its weights; NULL = the model's, or drawn */

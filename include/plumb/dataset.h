@@ -33,6 +33,8 @@ struct plumb_example {
     int64_t row;                    /* 0-based row of the file, for messages */
     struct plumb_ids prompt;        /* empty for language modeling */
     struct plumb_ids completion[3]; /* the third: a gold answer beside a pair, else empty */
+    const int32_t *trained;         /* (completion[0].n) 0 = the loss leaves this token out; NULL =
+                                     * none is left out */
     int label;                      /* unpaired: 1 desirable, 0 not */
     double margin;                  /* preference: column `margin`, else 0 */
     bool has_ref_logps;             /* columns ref_chosen_logps, ref_rejected_logps / ref_logps */

@@ -11,6 +11,19 @@ struct plumb_idbuf {
 int plumb_idbuf_push(struct plumb_idbuf *b, int32_t id);
 void plumb_idbuf_release(struct plumb_idbuf *b);
 
+/* Where the tokens of a text stand in it: bytes [from, to) of each id; tokens of the post-processor
+ * have [0, 0). Zero-initialise, release with plumb_textspans_release. */
+struct plumb_textspan {
+    int64_t from, to;
+};
+struct plumb_textspans {
+    struct plumb_textspan *at;
+    int64_t n, capacity;
+    bool trim; /* set by the user: without the white space that the tokenizer's post-processor
+                * takes off (trim_offsets), as Hugging Face tokenizers tell offsets */
+};
+void plumb_textspans_release(struct plumb_textspans *b);
+
 struct plumb_text {
     void *self;
     int64_t vocab_size;             /* ids are in [0, vocab_size) */
@@ -20,6 +33,10 @@ struct plumb_text {
      * post-processor's tokens too. */
     int (*encode)(void *self, const char *text, size_t n, bool add_special,
                   struct plumb_idbuf *out);
+    /* The same, and appends the span of each id; slower. A token made of a part of a character has
+     * the whole of it; where a normalizer joins characters, the first one. */
+    int (*encode_spans)(void *self, const char *text, size_t n, bool add_special,
+                        struct plumb_idbuf *out, struct plumb_textspans *spans);
     /* *out = malloc'ed UTF-8 of the ids (bytes that are not UTF-8 become U+FFFD), *n its length;
      * NUL-terminated. */
     int (*decode)(void *self, const int32_t *id, int64_t count, bool skip_special,
