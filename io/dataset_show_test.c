@@ -66,30 +66,48 @@ Test(dataset_show, trained_tokens_stand_in_brackets_with_piece_and_id)
     const char *pair = "{\"prompt\": \"ab\", \"chosen\": \"123\", \"rejected\": \"n\"}";
     expect_shown(pair, 0,
                  ":1), preference\nprompt: 3 tokens, not trained on\n"
-                 "  <s>/1=BOS a/68 b/69 \n  \"<s>ab\"\n");
-    expect_shown(pair, 0, "chosen: 2 tokens, 2 trained on, 2 cut from the end\n  [1/20] [2/21] \n");
+                 "  | <s>{BOS}ab\n  <s>/1=BOS a/68 b/69 \n");
     expect_shown(pair, 0,
-                 "rejected: 2 tokens, 2 trained on\n  [n/81] [</s>/2=EOS] \n  \"n</s>\"\n");
+                 "chosen: 2 tokens, 2 trained on, 2 cut from the end\n  | [[12]]\n"
+                 "  [1/20] [2/21] \n");
+    expect_shown(pair, 0,
+                 "rejected: 2 tokens, 2 trained on\n  | [[n</s>{EOS}]]\n"
+                 "  [n/81] [</s>/2=EOS] \n");
 }
 
 Test(dataset_show, the_first_token_of_a_text_is_not_trained_on)
 {
     expect_shown("{\"text\": \"a\"}", 0,
-                 "text: 3 tokens, 2 trained on\n  <s>/1=BOS [a/68] [</s>/2=EOS] \n");
+                 "text: 3 tokens, 2 trained on\n  | <s>{BOS}[[a</s>{EOS}]]\n"
+                 "  <s>/1=BOS [a/68] [</s>/2=EOS] \n");
 }
 
 Test(dataset_show, rewards_are_read_at_the_last_token)
 {
     options.use = PLUMB_USE_REWARD;
     expect_shown("{\"chosen\": \"ab\", \"rejected\": \"a\"}", 0,
-                 "chosen: 4 tokens, 1 scored\n  <s>/1=BOS a/68 b/69 [</s>/2=EOS] \n");
+                 "chosen: 4 tokens, 1 scored\n  | <s>{BOS}ab[[</s>{EOS}]]\n"
+                 "  <s>/1=BOS a/68 b/69 [</s>/2=EOS] \n");
 }
 
 Test(dataset_show, a_terminal_gets_colour_instead_of_brackets)
 {
     const char *got = show("{\"text\": \"a\"}", 0, true);
     cr_expect_not_null(strstr(got, "\033[32ma/68\033[0m"), "%s", got);
+    cr_expect_not_null(strstr(got, "\033[32ma\033[0m\033[32m\033[1m</s>{EOS}\033[0m"), "%s", got);
     cr_expect_null(strstr(got, "[a/68]"), "%s", got);
+    cr_expect_null(strstr(got, "[[a"), "%s", got);
+}
+
+Test(dataset_show, tokens_that_the_loss_leaves_out_stand_outside_the_brackets)
+{
+    static const char row[] = "{\"input_ids\": [1, 68, 69, 70, 2], "
+                              "\"labels\": [-100, 68, -100, 70, -100]}";
+    expect_shown(row, 0, "prompt: 1 tokens, not trained on\n  | <s>{BOS}\n");
+    expect_shown(row, 0,
+                 "completion: 4 tokens, 2 trained on\n  | [[a]]b[[c]]</s>{EOS}\n"
+                 "  [a/68] b/69 [c/70] </s>/2=EOS \n");
+    expect_shown(row, -1, "tokens: 5, trained on 2 (40.0 %)");
 }
 
 static const char *hostile_piece(void *self, int32_t id)
@@ -103,6 +121,102 @@ Test(dataset_show, hostile_pieces_cannot_steer_the_terminal)
     text.piece = hostile_piece;
     expect_shown("{\"text\": \"a\"}", 0, " [\\x1b[2J\\n\\x9b\\x7f\xc3\xa9/68] ");
     cr_expect_null(strchr(shown, '\033'));
+}
+
+/* "x\n\033[2J" for every run of tokens. */
+static int hostile_decode(void *self, const int32_t *id, int64_t count, bool skip, char **out,
+                          size_t *n)
+{
+    (void)self, (void)id, (void)count, (void)skip;
+    *out = strdup("x\n\033[2J");
+    *n = strlen(*out);
+    return *out ? PLUMB_OK : PLUMB_EMEM;
+}
+
+Test(dataset_show, hostile_text_keeps_its_lines_and_steers_nothing)
+{
+    text.decode = hostile_decode;
+    expect_shown("{\"text\": \"a\"}", 0, "  | x\n  | \\x1b[2J{BOS}");
+    cr_expect_null(strchr(shown, '\033'));
+}
+
+static const char *show_stats(const char *content)
+{
+    show(content, -1, false);
+    free(shown);
+    FILE *f = open_memstream(&shown, &shown_bytes);
+    cr_assert_eq(plumb_dataset_show_stats(f, &set, &text), PLUMB_OK, "%s", plumb_errmsg());
+    fclose(f);
+    return shown;
+}
+
+static void expect_stats(const char *content, const char *what)
+{
+    const char *got = show_stats(content);
+    cr_expect(strstr(got, what), "no \"%s\" in\n%s", what, got);
+}
+
+Test(dataset_show, stats_count_what_is_repeated_equal_empty_or_too_long)
+{
+    static const char pairs[] =
+        "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}\n"
+        "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}\n"
+        "{\"prompt\": \"a\", \"chosen\": \"d\", \"rejected\": \"d\"}\n"
+        "{\"prompt\": \"e\", \"chosen\": \"b\", \"rejected\": \" \"}\n"
+        "{\"prompt\": \"e\", \"chosen\": \"bbbbbb\", \"rejected\": \"c\"}\n"
+        "{\"prompt\": \"eeeeeeee\", \"chosen\": \"b\", \"rejected\": \"c\"}\n";
+    options.max_length = 6;
+    expect_stats(pairs, "repeated rows: 1\nrows with a prompt met before: 3\n");
+    expect_stats(pairs, "pairs of equal sides: 1\nempty completions: 1\n");
+    expect_stats(pairs, "rows over max_length 6: 2 (1 cut, 1 dropped)\n");
+    expect_shown(pairs, -1, "warning: 1 pairs have two equal sides\n");
+    expect_shown(pairs, -1, "warning: 1 sequences: nothing but special tokens and white space\n");
+}
+
+Test(dataset_show, histograms_count_each_part_and_the_longest_sequence)
+{
+    /* chosen is "b" and EOS; rejected is 2, 3 and 27 tokens; the prompt is BOS and "a" */
+    static const char pairs[] =
+        "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}\n"
+        "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"cc\"}\n"
+        "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"cccccccccccccccccccccccccc\"}\n";
+    expect_stats(pairs, "prompt, tokens\n"
+                        "       0 - 0            0 \n       1 - 1            0 \n"
+                        "       2 - 2            3 ####");
+    expect_stats(pairs,
+                 "rejected, tokens\n"
+                 "       0 - 4            2 ##################################################\n"
+                 "       5 - 9            0 \n");
+    expect_stats(pairs, "      25 - 29           1 #########################\n");
+    expect_stats(pairs, "total, tokens\n       0 - 4            1 ");
+    expect_shown(pairs, -1, "total            4        5       29       29\n");
+}
+
+Test(dataset_show, every_kind_of_rows_has_stats)
+{
+    static const struct {
+        enum plumb_dataset_use use;
+        const char *row, *has;
+    } kinds[] = {
+        { PLUMB_USE_SFT, "{\"text\": \"ab\"}", "text, tokens\n" },
+        { PLUMB_USE_SFT, "{\"prompt\": \"a\", \"completion\": \"b\"}", "completion, tokens\n" },
+        { PLUMB_USE_PREFERENCE, "{\"chosen\": \"ab\", \"rejected\": \"ac\"}", "chosen, tokens\n" },
+        { PLUMB_USE_REWARD, "{\"chosen\": \"ab\", \"rejected\": \"ac\"}", "rejected, tokens\n" },
+        { PLUMB_USE_UNPAIRED, "{\"prompt\": \"a\", \"completion\": \"b\", \"label\": true}",
+          "rows with a prompt met before: 0" },
+        { PLUMB_USE_PROMPTS, "{\"prompt\": \"a\"}", "prompt, tokens\n" },
+        { PLUMB_USE_TRIPLES, "{\"chosen\": \"ab\", \"rejected\": \"ac\", \"reference\": \"ad\"}",
+          "reference, tokens\n" },
+        { PLUMB_USE_LISTS,
+          "{\"prompt\": \"a\", \"completions\": [\"b\", \"c\"], \"scores\": [1, 2]}",
+          "completions, tokens\n" },
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        options.use = kinds[i].use;
+        expect_stats(kinds[i].row, kinds[i].has);
+        expect_stats(kinds[i].row, "repeated rows: 0\n");
+        expect_shown(kinds[i].row, 0, "example 0 (");
+    }
 }
 
 Test(dataset_show, warnings_name_eos_and_bos_faults)

@@ -100,6 +100,16 @@ Test(cli, inspect_shows_which_tokens_of_a_dataset_are_trained_on)
     cr_expect(strstr(p.out, "examples: 2 from 2 rows"), "%s", p.out);
     cr_expect(strstr(p.out, "tokens: 9, trained on 6"), "%s", p.out);
     cr_expect(strstr(p.out, "cut to max_length 4: 1 example"), "%s", p.out);
+    PROGRAM_RUN(&p, "inspect", "--dataset_name", path, "--index", "1");
+    cr_expect_eq(p.code, 0, "%s", p.err);
+    cr_expect(!strncmp(p.out, "example 1 (", 11) && !strstr(p.out, "example 0"), "%s", p.out);
+    PROGRAM_RUN(&p, "inspect", "--dataset", path, "--index", "2");
+    cr_expect(p.code == 1 && strstr(p.err, "example 2 of a dataset of 2"), "%s", p.err);
+    PROGRAM_RUN(&p, "inspect", "--dataset", path, "--trainer", "orpo", "--stats", "true");
+    cr_expect(p.code == 0 && strstr(p.out, "chosen, tokens\n"), "%s%s", p.out, p.err);
+    cr_expect_null(strstr(p.out, "example 0"), "%s", p.out);
+    PROGRAM_RUN(&p, "inspect", "--dataset", path, "--dataset_name", path);
+    cr_expect(p.code == 2 && strstr(p.err, "two names of one option"), "%s", p.err);
     PROGRAM_RUN(&p, "inspect", "--dataset", path, "--trainer", "sft");
     cr_expect_eq(p.code, 1);
     cr_expect(strstr(p.err, path) && strstr(p.err, "do not fit"), "%s", p.err);

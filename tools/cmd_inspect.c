@@ -166,7 +166,7 @@ static int run(int argc, char **argv)
     struct config c;
     PLUMB_TRY(plumb_options_parse(&o, &options, &c, argc, argv));
     const char *model = o.positional_count ? o.positional[0] : NULL;
-    const int rc = c.dataset.dataset ? plumb_inspect_dataset(model, &c.dataset)
+    const int rc = plumb_inspect_dataset_name(&c.dataset) ? plumb_inspect_dataset(model, &c.dataset)
                    : model           ? inspect(model)
                            : plumb_fail(PLUMB_EUSAGE, "want a model folder or file, or --dataset");
     plumb_options_release(&o);

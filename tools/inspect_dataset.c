@@ -1,6 +1,7 @@
 /* `plumb inspect --dataset`. */
 #include "tools/inspect_dataset.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "io/chat.h"
@@ -14,15 +15,33 @@
 
 #define C plumb_inspect_dataset
 
-static const char *const uses[] = { "any", "sft", "dpo", "reward", "kto", "prompts", "tpo", NULL };
+static const struct {
+    const char *name;
+    enum plumb_dataset_use use;
+} trainers[] = {
+    { "any", PLUMB_USE_ANY },        { "sft", PLUMB_USE_SFT },
+    { "dpo", PLUMB_USE_PREFERENCE }, { "reward", PLUMB_USE_REWARD },
+    { "kto", PLUMB_USE_UNPAIRED },   { "prompts", PLUMB_USE_PROMPTS },
+    { "tpo", PLUMB_USE_TRIPLES },    { "listwise", PLUMB_USE_LISTS },
+    { "bco", PLUMB_USE_UNPAIRED },   { "orpo", PLUMB_USE_PREFERENCE },
+    { "cpo", PLUMB_USE_PREFERENCE }, { "distill", PLUMB_USE_SFT },
+};
+static const char *const trainer_names[] = { "any",     "sft",     "dpo",      "reward", "kto",
+                                             "prompts", "tpo",     "listwise", "bco",    "orpo",
+                                             "cpo",     "distill", NULL };
 
 const struct plumb_option plumb_inspect_dataset_rows[] = {
     R_TEXT(C, dataset, PLUMB_OPT_NONE, NULL,
            "JSONL, JSON or CSV file, plain, .gz or .zst, a pattern like 'data/*.jsonl', or a "
            "folder that holds SPLIT.jsonl or nothing but rows"),
+    R_TEXT(C, dataset_name, PLUMB_OPT_NONE, NULL, "the same by the name that trainers give it"),
+    R_INT(C, index, PLUMB_OPT_NONE, 0, 1e12, NULL, "rows",
+          "print this example alone; None = an overview and the first ones"),
+    R_BOOL(C, stats, "false",
+           "print an overview with histograms of lengths, repeated rows, equal sides of pairs"),
     R_TEXT(C, dataset_train_split, 0, "train", "name of the file in a dataset folder"),
     R_CHOICE(C, "trainer", trainer, "any", "read the rows as this trainer would; any = by columns",
-             uses),
+             trainer_names),
     R_TEXT(C, tokenizer_name_or_path, PLUMB_OPT_NONE, NULL,
            "folder with another tokenizer than the model's"),
     R_TEXT(C, chat_template_path, PLUMB_OPT_NONE, NULL,
@@ -46,11 +65,20 @@ const struct plumb_option plumb_inspect_dataset_rows[] = {
 static int show(const struct plumb_inspect_dataset *c, const struct plumb_dataset *set,
                 const struct plumb_text *text)
 {
-    const bool colour = isatty(STDOUT_FILENO) == 1;
+    const char *none = getenv("NO_COLOR"); /* no-color.org: set and not empty */
+    const bool colour = isatty(STDOUT_FILENO) == 1 && !(none && *none);
+    if (c->index != PLUMB_NONE_INT)
+        return plumb_dataset_show_example(stdout, set, text, c->index, colour);
     PLUMB_TRY(plumb_dataset_show(stdout, set, text));
+    if (c->stats) return plumb_dataset_show_stats(stdout, set, text);
     for (int64_t i = 0; i < c->rows && c->first_row + i < set->count; i++)
         PLUMB_TRY(plumb_dataset_show_example(stdout, set, text, c->first_row + i, colour));
     return PLUMB_OK;
+}
+
+const char *plumb_inspect_dataset_name(const struct plumb_inspect_dataset *c)
+{
+    return c->dataset ? c->dataset : c->dataset_name;
 }
 
 static int open_set(const struct plumb_inspect_dataset *c, const struct plumb_dataset_files *files,
@@ -60,7 +88,7 @@ static int open_set(const struct plumb_inspect_dataset *c, const struct plumb_da
     const struct plumb_dataset_options o = {
         .paths = (const char *const *)files->path,
         .path_count = files->count,
-        .use = c->trainer,
+        .use = trainers[c->trainer].use,
         .format = c->dataset_format,
         .text = text,
         .chat = chat,
@@ -93,6 +121,8 @@ static int open_tokenizer(const char *path, struct plumb_text *text)
 int plumb_inspect_dataset(const char *model, const struct plumb_inspect_dataset *c)
 {
     int rc = PLUMB_OK;
+    if (c->dataset && c->dataset_name)
+        return plumb_fail(PLUMB_EUSAGE, "--dataset and --dataset_name are two names of one option");
     struct plumb_hf_config config = { 0 };
     struct plumb_text text = { 0 };
     struct plumb_chat chat = { 0 };
@@ -102,7 +132,8 @@ int plumb_inspect_dataset(const char *model, const struct plumb_inspect_dataset 
     if (model) PLUMB_TRYG(read_config(model, &config));
     if (tokenizer) PLUMB_TRYG(open_tokenizer(tokenizer, &text));
     if (tokenizer) PLUMB_TRYG(plumb_chat_open(&chat, tokenizer, c->chat_template_path, &text));
-    PLUMB_TRYG(plumb_dataset_files_find(c->dataset, c->dataset_train_split, false, &files));
+    PLUMB_TRYG(plumb_dataset_files_find(plumb_inspect_dataset_name(c), c->dataset_train_split,
+                                        false, &files));
     PLUMB_TRYG(open_set(c, &files, tokenizer ? &text : NULL, tokenizer ? &chat : NULL,
                         config.model.vocab, &set));
     PLUMB_TRYG(show(c, &set, tokenizer ? &text : NULL));

@@ -6,9 +6,11 @@
 #include "tools/options.h"
 
 struct plumb_inspect_dataset {
-    const char *dataset; /* file or folder; NULL = none asked for */
+    const char *dataset, *dataset_name; /* file or folder, under either name; NULL = none */
+    int64_t index;                      /* PLUMB_NONE_INT = an overview */
+    bool stats;
     const char *dataset_train_split;
-    enum plumb_dataset_use trainer;
+    int trainer;                        /* by name, in the order of --help */
     const char *tokenizer_name_or_path; /* NULL = the model's */
     const char *chat_template_path;     /* NULL = the tokenizer's */
     int64_t first_row, rows;            /* examples printed token by token */
@@ -21,6 +23,7 @@ struct plumb_inspect_dataset {
     bool skip_bad_rows;
 };
 extern const struct plumb_option plumb_inspect_dataset_rows[];
+const char *plumb_inspect_dataset_name(const struct plumb_inspect_dataset *c);
 
 /* Prints to standard output. `model` is a folder with config.json and tokenizer, or NULL for
  * sets of token ids. */
