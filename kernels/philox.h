@@ -5,8 +5,9 @@
 
 #include "kernels/scalar.h"
 
-/* Word 0 of plumb_rng_block at `position`. */
-PLUMB_HD uint32_t plumb_philox_word(const struct plumb_rng_key *key, uint64_t position)
+/* plumb_rng_block at `position`. */
+PLUMB_HD void plumb_philox_words(const struct plumb_rng_key *key, uint64_t position,
+                                 uint32_t word[4])
 {
     uint32_t c0 = (uint32_t)position, c1 = (uint32_t)(position >> 32);
     uint32_t c2 = (uint32_t)key->sample, c3 = (uint32_t)(key->sample >> 32) ^ (key->purpose << 24);
@@ -20,5 +21,16 @@ PLUMB_HD uint32_t plumb_philox_word(const struct plumb_rng_key *key, uint64_t po
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
-    return c0;
+    word[0] = c0;
+    word[1] = c1;
+    word[2] = c2;
+    word[3] = c3;
+}
+
+/* Word 0 of it. */
+PLUMB_HD uint32_t plumb_philox_word(const struct plumb_rng_key *key, uint64_t position)
+{
+    uint32_t word[4];
+    plumb_philox_words(key, position, word);
+    return word[0];
 }

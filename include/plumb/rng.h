@@ -13,6 +13,7 @@ enum plumb_rng_purpose {
     PLUMB_RNG_DATA = 5,    /* generated data sets */
     PLUMB_RNG_TEST = 6,
     PLUMB_RNG_SUBSET = 7, /* choice of pairs or tokens: sample = step, position = index */
+    PLUMB_RNG_DROPOUT = 8, /* masks of activations: plumb/dropout.h */
 };
 
 struct plumb_rng_key {
