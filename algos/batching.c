@@ -65,17 +65,23 @@ void plumb_batch_measure(const struct plumb_batching *o, const struct plumb_exam
 
 /* The arrays of a batch while it grows. */
 struct build {
-    int32_t *token, *position, *start, *length, *parent, *row, *target, *offset, *last;
+    int32_t *token, *position, *sample, *start, *length, *parent, *row, *target, *offset, *last;
     int64_t *example;
     int64_t N, S, M, R, longest;
     size_t bytes; /* of the integers, from `token` on */
 };
 
-static void append(struct build *b, struct plumb_ids ids, int64_t position)
+/* `part`: 0 = the prompt, k + 1 = completion k. A prompt has the same sample for all completions,
+ * shared or not. */
+static void append(struct build *b, const struct plumb_example *e, int part, struct plumb_ids ids,
+                   int64_t position)
 {
+    const int32_t sample = (int32_t)((uint32_t)e->row * 128u + (uint32_t)part % 128u);
     if (ids.n > 0) memcpy(b->token + b->N, ids.id, (size_t)ids.n * sizeof *ids.id);
-    for (int64_t i = 0; i < ids.n; i++)
+    for (int64_t i = 0; i < ids.n; i++) {
         b->position[b->N + i] = (int32_t)(position + i);
+        b->sample[b->N + i] = sample;
+    }
     b->N += ids.n;
     if (position + ids.n > b->longest) b->longest = position + ids.n;
 }
@@ -114,9 +120,9 @@ static void sequence(struct build *b, const struct plumb_batching *o, const stru
     const struct plumb_ids c = completion(o, e, side);
     const bool alone = prompt_segment < 0;
     const int64_t start = b->N;
-    if (alone) append(b, e->prompt, 0);
+    if (alone) append(b, e, 0, e->prompt, 0);
     const int64_t first = b->N;
-    append(b, c, e->prompt.n);
+    append(b, e, side + 1, c, e->prompt.n);
     if (b->N > start) segment(b, start, b->N - start, prompt_segment);
     const int64_t before = e->prompt.n == 0 ? -1
                            : alone          ? first - 1
@@ -150,9 +156,10 @@ static int allocate(struct build *b, const struct plumb_batch_size *z, struct pl
         int32_t **p;
         int64_t n;
     } arrays[] = {
-        { &b->token, z->tokens },    { &b->position, z->tokens }, { &b->start, z->segments },
-        { &b->length, z->segments }, { &b->parent, z->segments }, { &b->row, z->targets },
-        { &b->target, z->targets },  { &b->last, z->sequences },  { &b->offset, z->sequences + 1 },
+        { &b->token, z->tokens },         { &b->position, z->tokens }, { &b->sample, z->tokens },
+        { &b->start, z->segments },       { &b->length, z->segments }, { &b->parent, z->segments },
+        { &b->row, z->targets },          { &b->target, z->targets },  { &b->last, z->sequences },
+        { &b->offset, z->sequences + 1 },
     };
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         void *p;
@@ -168,8 +175,8 @@ static int allocate(struct build *b, const struct plumb_batch_size *z, struct pl
 
 int plumb_batch_plan(const struct plumb_batch_size *z, struct plumb_arena *step)
 {
-    const int64_t ints = 2 * z->tokens + 3 * z->segments + 2 * z->targets + 2 * z->sequences + 1;
-    const size_t bytes = (size_t)ints * sizeof(int32_t) + 10 * PLUMB_ARENA_ALIGN;
+    const int64_t ints = 3 * z->tokens + 3 * z->segments + 2 * z->targets + 2 * z->sequences + 1;
+    const size_t bytes = (size_t)ints * sizeof(int32_t) + 11 * PLUMB_ARENA_ALIGN;
     void *p;
     PLUMB_TRY(plumb_arena_push(step, bytes, &p));
     PLUMB_TRY(plumb_arena_push(step, (size_t)z->sequences * sizeof(int64_t), &p));
@@ -186,11 +193,11 @@ static int send(const struct build *b, struct plumb_arena *step, struct plumb_ba
     if (plumb_device_is_host(&step->dev)) return PLUMB_OK;
     PLUMB_TRY(plumb_arena_push(step, sizeof *batch, &kept));
     memcpy(kept, batch, sizeof *batch);
-    const int32_t **const arrays[] = {
-        &batch->token,          &batch->position,       &batch->forest.start,
-        &batch->forest.length,  &batch->forest.parent,  &batch->targets.row,
-        &batch->targets.target, &batch->targets.offset, last
-    };
+    const int32_t **const arrays[] = { &batch->token,          &batch->position,
+                                       &batch->sample,         &batch->forest.start,
+                                       &batch->forest.length,  &batch->forest.parent,
+                                       &batch->targets.row,    &batch->targets.target,
+                                       &batch->targets.offset, last };
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         if (arrays[i]) *arrays[i] = (int32_t *)there + (*arrays[i] - b->token);
     batch->host = kept;
@@ -214,7 +221,7 @@ int plumb_batch_build(const struct plumb_batching *o, const struct plumb_example
         const int64_t start = b.N;
         int32_t prompt = -1;
         if (shared) {
-            append(&b, e[i].prompt, 0);
+            append(&b, &e[i], 0, e[i].prompt, 0);
             prompt = segment(&b, start, e[i].prompt.n, -1);
         }
         for (int s = 0; s < sides(o, &e[i]); s++)
@@ -225,6 +232,7 @@ int plumb_batch_build(const struct plumb_batching *o, const struct plumb_example
         .N = b.N,
         .token = b.token,
         .position = b.position,
+        .sample = b.sample,
         .forest = { b.S, b.start, b.length, b.parent },
         .targets = { b.M, b.row, b.target, b.R, b.offset },
         .max_path = b.longest,

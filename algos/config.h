@@ -43,6 +43,13 @@ struct plumb_train_config {
                                          * no number */
     bool disable_dropout;        /* the model's dropout counts as 0; else dropout > 0 is
                                          * refused */
+    /* adapters: PEFT's LoRA */
+    bool use_peft, use_rslora; /* train adapters; scale alpha / sqrt(r) instead of alpha / r */
+    int64_t lora_r;
+    double lora_alpha;
+    double lora_dropout; /* of the adapters' input; none with disable_dropout, as in TRL */
+    struct plumb_strings lora_target_modules;  /* none: the family's usual ones */
+    struct plumb_strings lora_modules_to_save; /* trained whole */
     /* data */
     const char *dataset_name; /* JSONL/JSON file, or folder holding <split>.jsonl */
     const char *dataset_train_split, *dataset_test_split;

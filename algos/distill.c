@@ -29,8 +29,8 @@ static struct plumb_distill_head head_of(const struct plumb_model *m, struct plu
 {
     return (struct plumb_distill_head){ .H = m->config.width,
                                         .x = hidden,
-                                        .w = plumb_model_head(m, m->weights),
-                                        .bias = plumb_model_head_bias(m, m->weights),
+                                        .w = plumb_model_weight(m, plumb_model_head(m)),
+                                        .bias = plumb_model_weight(m, plumb_model_head_bias(m)),
                                         .logit_scale = m->config.logit_scale,
                                         .softcap = m->config.final_softcap };
 }
@@ -62,8 +62,8 @@ static struct plumb_distill call_of(const struct plumb_task *t, const struct plu
     };
     if (!w->pass.acts.backward) return d;
     d.dx = w->pass.acts.dhidden;
-    d.dw = plumb_model_head(&tr->policy, tr->policy.grad);
-    d.dbias = plumb_model_head_bias(&tr->policy, tr->policy.grad);
+    d.dw = plumb_model_grad(&tr->policy, plumb_model_head(&tr->policy));
+    d.dbias = plumb_model_grad(&tr->policy, plumb_model_head_bias(&tr->policy));
     return d;
 }
 

@@ -3,7 +3,6 @@
 
 #include <math.h>
 #include <plumb/reduce.h>
-#include <stdio.h>
 
 #include "algos/pending.h"
 #include "runtime/read.h"
@@ -126,19 +125,13 @@ static int64_t first_bad(struct plumb_tensor t, int64_t n)
 static const char *bad_weight(const struct plumb_model *m)
 {
     static _Thread_local char text[160];
+    const struct plumb_flat f = plumb_model_trained(m);
     struct plumb_stage exact = { 0 };
     int64_t w = -1;
-    if (!plumb_stage_open(&exact, &m->dev, plumb_model_exact(m), m->elements, true))
-        w = first_bad(exact.host, m->elements);
+    if (!plumb_stage_open(&exact, &m->dev, plumb_flat_exact(&f), f.elements, true))
+        w = first_bad(exact.host, f.elements);
     plumb_stage_release(&exact);
-    if (w < 0) return NULL;
-    int64_t k = m->param_count - 1;
-    while (k > 0 && m->params[k].offset > w)
-        k--;
-    snprintf(text, sizeof text, "%s (layer %d) is not finite at element %lld",
-             plumb_role_name(m->params[k].role), (int)m->params[k].layer,
-             (long long)(w - m->params[k].offset));
-    return text;
+    return w < 0 ? NULL : plumb_model_owner(m, w, text, sizeof text);
 }
 
 int plumb_check_weights(const struct plumb_trainer *t)

@@ -11,6 +11,7 @@
 
 #include "algos/pending.h"
 #include "algos/policy.h"
+#include "runtime/adapters.h"
 
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -56,7 +57,8 @@ int plumb_trainer_weights_ready(struct plumb_trainer *t)
     PLUMB_TRY(plumb_model_refresh(&t->policy));
     if (t->task->teacher) return plumb_model_refresh(&t->ref);
     if (!t->ref.weights.data) return PLUMB_OK;
-    return plumb_model_copy(&t->ref, &t->policy);
+    if (t->ref.adapters.lora.rank > 0) return plumb_adapters_copy(&t->ref, &t->policy);
+    return t->task->lora ? PLUMB_OK : plumb_model_copy(&t->ref, &t->policy);
 }
 
 void plumb_trainer_release(struct plumb_trainer *t)
@@ -184,6 +186,7 @@ static int train_step(struct plumb_trainer *t)
     int64_t first, last;
     PLUMB_TRY(find_rows(t, &first, &last));
     PLUMB_TRY(plumb_model_zero_grad(&t->policy));
+    t->policy.adapters.step = t->state.step + 1;
     PLUMB_TRY(accumulate(t, first, last));
     PLUMB_TRY(plumb_pending_step(t, plumb_schedule_lr(&t->schedule, t->state.step), first, last));
     t->state.step++;
@@ -401,8 +404,9 @@ int plumb_trainer_blobs(struct plumb_trainer *t, struct plumb_blob out[PLUMB_TRA
     const enum plumb_dtype d = t->policy.prec.master;
     const int64_t rows = t->train->count + (t->eval ? t->eval->count : 0);
     const int64_t words = (int64_t)(sizeof t->state / sizeof(int32_t));
-    out[0] = (struct plumb_blob){ "adam_m", t->optimizer.m.data, d, t->policy.elements, true };
-    out[1] = (struct plumb_blob){ "adam_v", t->optimizer.v.data, d, t->policy.elements, true };
+    const int64_t elements = plumb_model_trained(&t->policy).elements;
+    out[0] = (struct plumb_blob){ "adam_m", t->optimizer.m.data, d, elements, true };
+    out[1] = (struct plumb_blob){ "adam_v", t->optimizer.v.data, d, elements, true };
     out[2] = (struct plumb_blob){ "state", &t->state, PLUMB_I32, words, false };
     int n = 3;
     if (t->ref_logps)

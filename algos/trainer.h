@@ -33,6 +33,9 @@ struct plumb_task {
     bool needs_ref;   /* a frozen copy of the starting model, or */
     const struct plumb_model_config *teacher; /* a frozen model of this shape, whose weights the
                                                * caller fills; NULL = the copy */
+    const struct plumb_lora *lora; /* adapters, trained in place of the weights; the starting model
+                                    * is then the same weights with the adapters off, or with
+                                    * those given. NULL = all weights are trained */
     struct plumb_batching batching;
     /* Share of the step's divisor that an example brings: 1 for a pair, its trained tokens for
      * SFT. */
@@ -126,7 +129,8 @@ struct plumb_trainer {
 };
 
 /* Computes the length of the run, measures the data, lays out memory and says so. The policy's
- * weights (master) are undefined: fill them, then call plumb_trainer_weights_ready. With
+ * weights (master) are undefined: fill them, and its adapters', then call
+ * plumb_trainer_weights_ready. With
  * `precompute` > 0 a task that needs a reference model keeps its log-probs instead
  * (plumb_trainer_precompute), computed for that many rows at a time. Without training
  * rows (NULL) the trainer only evaluates: it has no gradients, no optimizer and no master weights.

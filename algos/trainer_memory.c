@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "algos/pending.h"
+#include "runtime/adapters.h"
 
 /* Micro-batches that a device may be behind the host, for which results have room. */
 enum { PENDING = 32 };
@@ -69,6 +70,21 @@ static int lay_out_state(struct plumb_trainer *t)
     return p && bytes > 0 ? plumb_device_zero(&t->policy.dev, p, bytes) : PLUMB_OK;
 }
 
+/* The frozen model: a teacher, the policy's weights once more, or, with adapters, the same
+ * memory without them. */
+static int lay_out_ref(struct plumb_trainer *t, const struct plumb_model_config *model,
+                       int64_t longest)
+{
+    const struct plumb_task *k = t->task;
+    if (k->teacher || !k->lora)
+        return plumb_model_init(&t->ref, k->teacher ? k->teacher : model, &t->policy.dev,
+                                t->policy.prec.compute, PLUMB_MODEL_FROZEN, longest, &t->run);
+    t->ref = t->policy;
+    t->ref.adapters = (struct plumb_adapters){ 0 };
+    return k->lora->given ? plumb_adapters_init(&t->ref, k->lora, PLUMB_MODEL_FROZEN, &t->run)
+                          : PLUMB_OK;
+}
+
 /* Everything that lives as long as the run. */
 static int lay_out(struct plumb_trainer *t, const struct plumb_model_config *model,
                    const struct plumb_device *dev, enum plumb_dtype compute, int64_t longest)
@@ -77,12 +93,13 @@ static int lay_out(struct plumb_trainer *t, const struct plumb_model_config *mod
     const enum plumb_model_kind kind = !t->train ? PLUMB_MODEL_FROZEN
                                        : narrow  ? PLUMB_MODEL_TRAINED_NARROW
                                                  : PLUMB_MODEL_TRAINED;
-    PLUMB_TRY(plumb_model_init(&t->policy, model, dev, compute, kind, longest, &t->run));
+    const struct plumb_lora *lora = t->task->lora;
+    PLUMB_TRY(plumb_model_init(&t->policy, model, dev, compute, lora ? PLUMB_MODEL_FROZEN : kind,
+                               longest, &t->run));
     t->policy.recompute = t->config->gradient_checkpointing;
-    const struct plumb_model_config *frozen = t->task->teacher ? t->task->teacher : model;
-    if (t->task->needs_ref && !t->precompute)
-        PLUMB_TRY(
-            plumb_model_init(&t->ref, frozen, dev, compute, PLUMB_MODEL_FROZEN, longest, &t->run));
+    if (lora) PLUMB_TRY(plumb_adapters_init(&t->policy, lora, kind, &t->run));
+    t->policy.adapters.seed = (uint64_t)t->config->seed;
+    if (t->task->needs_ref && !t->precompute) PLUMB_TRY(lay_out_ref(t, model, longest));
     if (t->train) PLUMB_TRY(plumb_optimizer_init(&t->optimizer, &t->policy, &t->run));
     void *p;
     PLUMB_TRY(plumb_arena_push(&t->run, (size_t)row_count(t->train) * sizeof *t->order, &p));
@@ -105,17 +122,19 @@ static void tell(const struct plumb_trainer *t, const struct plumb_batch_size *s
     const size_t master = plumb_dtype_bytes(t->policy.prec.master);
     const size_t compute = plumb_dtype_bytes(t->policy.prec.compute);
     const struct plumb_model *m = &t->policy;
-    const size_t n = (size_t)m->elements;
-    const bool copies = m->master.data && m->master.data != m->weights.data;
+    const struct plumb_flat f = plumb_model_trained(m);
+    const size_t n = (size_t)f.elements, frozen = t->task->lora ? (size_t)m->elements : 0;
+    const bool copies = f.master.data && f.master.data != f.weights.data;
+    const bool again = t->ref.weights.data && t->ref.weights.data != m->weights.data;
+    const size_t others = (size_t)(again ? t->ref.elements : t->ref.adapters.flat.elements);
     char where[256];
     plumb_device_describe(&m->dev, where, sizeof where);
     plumb_log(
         PLUMB_LOG_INFO,
         "memory plan: weights %.1f MiB, reference %.1f, gradients %.1f, moments %.1f, step at most "
         "%.1f (%lld tokens, %lld targets); %s, %s",
-        mib(n * (compute + (copies ? master : 0))),
-        mib(t->ref.weights.data ? (size_t)t->ref.elements * compute : 0),
-        mib(m->grad.data ? n * master : 0), mib(t->optimizer.m.data ? 2 * n * master : 0),
+        mib(frozen * compute + n * (compute + (copies ? master : 0))), mib(others * compute),
+        mib(f.grad.data ? n * master : 0), mib(t->optimizer.m.data ? 2 * n * master : 0),
         mib(t->step.device.capacity ? t->step.device.capacity : t->step.capacity),
         (long long)size->tokens, (long long)size->targets, plumb_dtype_name(t->policy.prec.compute),
         where);

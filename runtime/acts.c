@@ -108,6 +108,9 @@ static void push_backward(struct push *p, const struct plumb_model *m, int64_t N
     push(p, compute, N * up_width(c), &a->dup);
     push(p, compute, N * c->ffn, &a->dact);
     push(p, compute, N * c->heads * c->head_size, &a->d_o);
+    if (m->adapters.lora.rank == 0) return;
+    push(p, compute, N * m->adapters.stacked, &a->dlow);
+    if (m->adapters.lora.dropout > 0) push(p, compute, N * m->adapters.widest, &a->masked);
 }
 
 int plumb_acts_init(struct plumb_acts *a, const struct plumb_model *m, int64_t N, int64_t keys,
@@ -135,6 +138,7 @@ int plumb_acts_init(struct plumb_acts *a, const struct plumb_model *m, int64_t N
     push(&p, m->prec.compute, N * c->width, &a->y);
     push(&p, m->prec.compute, N * c->width, &a->delta);
     push(&p, m->prec.compute, N * c->ffn, &a->act);
+    push(&p, m->prec.compute, N * m->adapters.stacked, &a->low); /* nothing without adapters */
     if (backward) push_backward(&p, m, N, a);
     PLUMB_TRY(p.rc);
     a->work_bytes = work_bytes(m, N, keys, backward);

@@ -16,10 +16,10 @@ static struct plumb_embed embedding(const struct plumb_model *m, const struct pl
         .token = b->token,
         .position = p ? b->position : NULL,
         .scale = m->config.embed_scale,
-        .w = plumb_model_slice(m->weights, w),
-        .wpos = plumb_model_slice(m->weights, p),
-        .dw = plumb_model_slice(m->grad, w),
-        .dwpos = plumb_model_slice(m->grad, p),
+        .w = plumb_model_weight(m, w),
+        .wpos = plumb_model_weight(m, p),
+        .dw = plumb_model_grad(m, w),
+        .dwpos = plumb_model_grad(m, p),
     };
 }
 
@@ -62,7 +62,7 @@ int plumb_model_forward(const struct plumb_model *m, const struct plumb_batch *b
 int plumb_model_backward(const struct plumb_model *m, const struct plumb_batch *batch,
                          struct plumb_acts *a)
 {
-    PLUMB_ASSERT(a->backward && m->grad.data);
+    PLUMB_ASSERT(a->backward && plumb_model_trained(m).grad.data);
     struct plumb_norm norm = plumb_layer_norm(m, PLUMB_ROLE_NORMF, -1, batch->N);
     norm.x = a->r_final;
     norm.rstd = a->rstdf;
@@ -78,6 +78,7 @@ int plumb_model_backward(const struct plumb_model *m, const struct plumb_batch *
         PLUMB_TRY(plumb_layer_bwd(&p));
     }
     struct plumb_embed embed = embedding(m, batch);
+    if (!embed.dw.data) return PLUMB_OK; /* frozen below adapters */
     embed.dy = a->g;
     embed.work = a->work;
     return plumb_embed_bwd(&m->dev, &embed);

@@ -42,8 +42,8 @@ struct plumb_logprob plumb_head_args(const struct plumb_model *m, const struct p
         .V = m->config.vocab,
         .M = b->targets.M,
         .x = a->hidden,
-        .w = plumb_model_head(m, m->weights),
-        .bias = plumb_model_head_bias(m, m->weights),
+        .w = plumb_model_weight(m, plumb_model_head(m)),
+        .bias = plumb_model_weight(m, plumb_model_head_bias(m)),
         .row = b->targets.row,
         .target = b->targets.target,
         .logit_scale = m->config.logit_scale,
@@ -60,8 +60,8 @@ struct plumb_logprob plumb_head_args(const struct plumb_model *m, const struct p
     if (!a->backward || !h->dlogp.data) return l;
     l.dlogp = h->dlogp;
     l.dx = a->dhidden;
-    l.dw = plumb_model_head(m, m->grad);
-    l.dbias = plumb_model_head_bias(m, m->grad);
+    l.dw = plumb_model_grad(m, plumb_model_head(m));
+    l.dbias = plumb_model_grad(m, plumb_model_head_bias(m));
     return l;
 }
 
@@ -91,7 +91,7 @@ int plumb_score_fwd(const struct plumb_model *m, const struct plumb_acts *a,
         .N = w->rows,
         .K = w->cols,
         .a = s->panel,
-        .b = plumb_model_slice(m->weights, w),
+        .b = plumb_model_weight(m, w),
         .trans_b = true,
         .c = s->scores,
         .batch_invariant = m->batch_invariant,
@@ -111,17 +111,17 @@ int plumb_score_bwd(const struct plumb_model *m, const struct plumb_batch *b, st
         .a = s->dscores,
         .trans_a = true,
         .b = s->panel,
-        .c = plumb_model_slice(m->grad, w),
+        .c = plumb_model_grad(m, w),
         .accumulate = true,
     };
-    PLUMB_TRY(plumb_matmul(&m->dev, &dw));
+    if (dw.c.data) PLUMB_TRY(plumb_matmul(&m->dev, &dw));
     const struct plumb_matmul dx = {
         .struct_bytes = sizeof dx,
         .M = s->B,
         .N = w->cols,
         .K = w->rows,
         .a = s->dscores,
-        .b = plumb_model_slice(m->weights, w),
+        .b = plumb_model_weight(m, w),
         .c = s->dpanel,
     };
     PLUMB_TRY(plumb_matmul(&m->dev, &dx));

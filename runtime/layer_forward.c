@@ -25,10 +25,10 @@ struct plumb_norm plumb_layer_norm(const struct plumb_model *m, enum plumb_role 
         .D = m->config.width,
         .eps = m->config.norm_eps,
         .offset = m->config.norm_offset,
-        .w = plumb_model_slice(m->weights, w),
-        .b = plumb_model_slice(m->weights, bias ? b : NULL),
-        .dw = plumb_model_slice(m->grad, w),
-        .db = plumb_model_slice(m->grad, bias ? b : NULL),
+        .w = plumb_model_weight(m, w),
+        .b = plumb_model_weight(m, bias ? b : NULL),
+        .dw = plumb_model_grad(m, w),
+        .db = plumb_model_grad(m, bias ? b : NULL),
     };
 }
 
@@ -51,8 +51,8 @@ struct plumb_norm plumb_layer_qk_norm(const struct plumb_layer *p, enum plumb_ro
         .x = plumb_tensor_at(p->l.qkv, q ? 0 : c->heads * c->head_size),
         .y = plumb_tensor_at(p->l.qk, q ? 0 : c->heads * c->head_size),
         .rstd = q ? p->l.rstd_q : p->l.rstd_k,
-        .w = plumb_model_slice(p->m->weights, w),
-        .dw = plumb_model_slice(p->m->grad, w),
+        .w = plumb_model_weight(p->m, w),
+        .dw = plumb_model_grad(p->m, w),
     };
 }
 
@@ -63,7 +63,8 @@ struct plumb_linear plumb_layer_linear(const struct plumb_layer *p, enum plumb_r
         .N = p->batch->N,
         .w = plumb_model_find(p->m, role, p->index),
         .b = plumb_model_find(p->m, (enum plumb_role)(role + 1), p->index),
-        .work = p->a->work,
+        .batch = p->batch,
+        .a = p->a,
     };
 }
 

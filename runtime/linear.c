@@ -4,6 +4,8 @@
 #include <plumb/matmul.h>
 #include <plumb/reduce.h>
 
+#include "runtime/adapters.h"
+
 int plumb_linear_fwd(const struct plumb_linear *l)
 {
     const struct plumb_model *m = l->m;
@@ -14,15 +16,16 @@ int plumb_linear_fwd(const struct plumb_linear *l)
         .K = l->w->cols,
         .a = l->x,
         .c = l->y,
-        .b = plumb_model_slice(m->weights, l->w),
+        .b = plumb_model_weight(m, l->w),
         .trans_b = true,
-        .bias = plumb_model_slice(m->weights, l->b),
+        .bias = plumb_model_weight(m, l->b),
         .batch_invariant = m->batch_invariant,
     };
-    return plumb_matmul(&m->dev, &a);
+    PLUMB_TRY(plumb_matmul(&m->dev, &a));
+    return plumb_adapters_fwd(l);
 }
 
-int plumb_linear_bwd(const struct plumb_linear *l)
+static int parameters(const struct plumb_linear *l)
 {
     const struct plumb_model *m = l->m;
     const struct plumb_matmul dw = {
@@ -33,28 +36,32 @@ int plumb_linear_bwd(const struct plumb_linear *l)
         .a = l->dy,
         .trans_a = true,
         .b = l->x,
-        .c = plumb_model_slice(m->grad, l->w),
+        .c = plumb_model_grad(m, l->w),
         .accumulate = true,
     };
-    PLUMB_TRY(plumb_matmul(&m->dev, &dw));
-    if (l->b) {
-        const struct plumb_colsum db = { .struct_bytes = sizeof db,
-                                         .N = l->N,
-                                         .D = l->w->rows,
-                                         .x = l->dy,
-                                         .y = plumb_model_slice(m->grad, l->b),
-                                         .work = l->work };
-        PLUMB_TRY(plumb_colsum(&m->dev, &db));
-    }
-    if (!l->dx.data) return PLUMB_OK;
+    if (dw.c.data) PLUMB_TRY(plumb_matmul(&m->dev, &dw));
+    const struct plumb_colsum db = { .struct_bytes = sizeof db,
+                                     .N = l->N,
+                                     .D = l->w->rows,
+                                     .x = l->dy,
+                                     .y = plumb_model_grad(m, l->b),
+                                     .work = l->a->work };
+    return db.y.data ? plumb_colsum(&m->dev, &db) : PLUMB_OK;
+}
+
+int plumb_linear_bwd(const struct plumb_linear *l)
+{
+    const struct plumb_model *m = l->m;
+    PLUMB_TRY(parameters(l));
     const struct plumb_matmul dx = {
         .struct_bytes = sizeof dx,
         .M = l->N,
         .N = l->w->cols,
         .K = l->w->rows,
         .a = l->dy,
-        .b = plumb_model_slice(m->weights, l->w),
+        .b = plumb_model_weight(m, l->w),
         .c = l->dx,
     };
-    return plumb_matmul(&m->dev, &dx);
+    if (l->dx.data) PLUMB_TRY(plumb_matmul(&m->dev, &dx));
+    return plumb_adapters_bwd(l);
 }

@@ -1,4 +1,4 @@
-/* y = x W^T + b on a model's flat parameters, and its gradients. */
+/* y = x W^T + b on a model's flat parameters, with what its adapters add, and its gradients. */
 #pragma once
 #include "runtime/model.h"
 
@@ -9,7 +9,9 @@ struct plumb_linear {
     struct plumb_tensor x;      /* (N, w->cols) compute */
     struct plumb_tensor y;      /* (N, w->rows) */
     struct plumb_tensor dy, dx; /* backward: compute dtype; dx absent = not wanted */
-    struct plumb_tensor work;   /* of the bias gradient's column sums */
+    const struct plumb_batch *batch;
+    const struct plumb_acts *a; /* scratch: of the bias gradient's column sums, of adapters */
 };
 int plumb_linear_fwd(const struct plumb_linear *l);
-int plumb_linear_bwd(const struct plumb_linear *l); /* dW += dy^T x, db += sum dy, dx = dy W */
+/* dW += dy^T x, db += sum dy, where they are trained; dx = dy W */
+int plumb_linear_bwd(const struct plumb_linear *l);

@@ -115,6 +115,9 @@ struct plumb_tensor plumb_model_exact(const struct plumb_model *m)
 
 int plumb_model_refresh(struct plumb_model *m)
 {
+    const struct plumb_flat *a = &m->adapters.flat;
+    if (a->master.data && a->master.data != a->weights.data)
+        PLUMB_TRY(cast(&m->dev, a->elements, a->master, a->weights));
     if (!m->master.data || m->master.data == m->weights.data) return PLUMB_OK;
     return cast(&m->dev, m->elements, m->master, m->weights);
 }
@@ -158,8 +161,9 @@ int plumb_model_random(struct plumb_model *m, uint64_t seed, double std,
 
 int plumb_model_zero_grad(struct plumb_model *m)
 {
-    return plumb_device_zero(&m->dev, m->grad.data,
-                             (size_t)m->elements * plumb_dtype_bytes(m->grad.dtype));
+    const struct plumb_flat f = plumb_model_trained(m);
+    return plumb_device_zero(&m->dev, f.grad.data,
+                             (size_t)f.elements * plumb_dtype_bytes(f.grad.dtype));
 }
 
 const struct plumb_param *plumb_model_find(const struct plumb_model *m, enum plumb_role role,
@@ -178,13 +182,12 @@ struct plumb_tensor plumb_model_slice(struct plumb_tensor flat, const struct plu
                                   flat.dtype };
 }
 
-struct plumb_tensor plumb_model_head(const struct plumb_model *m, struct plumb_tensor flat)
+const struct plumb_param *plumb_model_head(const struct plumb_model *m)
 {
-    const enum plumb_role role = m->config.tied ? PLUMB_ROLE_EMBED : PLUMB_ROLE_HEAD;
-    return plumb_model_slice(flat, plumb_model_find(m, role, -1));
+    return plumb_model_find(m, m->config.tied ? PLUMB_ROLE_EMBED : PLUMB_ROLE_HEAD, -1);
 }
 
-struct plumb_tensor plumb_model_head_bias(const struct plumb_model *m, struct plumb_tensor flat)
+const struct plumb_param *plumb_model_head_bias(const struct plumb_model *m)
 {
-    return plumb_model_slice(flat, plumb_model_find(m, PLUMB_ROLE_HEAD_BIAS, -1));
+    return plumb_model_find(m, PLUMB_ROLE_HEAD_BIAS, -1);
 }

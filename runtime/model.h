@@ -1,5 +1,6 @@
 /* A decoder on a device: parameters in flat buffers, forward and explicit backward on a batch. */
 #pragma once
+#include <plumb/adapter.h>
 #include <plumb/arena.h>
 #include <plumb/batch.h>
 #include <plumb/model.h>
@@ -13,6 +14,22 @@ struct plumb_storage {
         master; /* weights as the optimizer sees them, gradients, moments, statistics */
 };
 struct plumb_storage plumb_storage_of(const struct plumb_device *dev, enum plumb_dtype compute);
+
+/* A list of parameters and their flat buffers. */
+struct plumb_flat {
+    const struct plumb_param *params;
+    int64_t param_count, elements; /* elements of a buffer, padding included */
+    struct plumb_tensor weights, master, grad; /* as in plumb_model */
+};
+
+/* What is trained in place of a frozen model's weights; rank 0 = the weights are. */
+struct plumb_adapters {
+    struct plumb_lora lora; /* its arrays lie in the run arena */
+    struct plumb_flat flat;
+    int64_t widest, stacked; /* columns; rank times adapters on one matrix, at most */
+    uint64_t seed;           /* of dropout, with the number of the optimizer step */
+    int64_t step;
+};
 
 struct plumb_model {
     struct plumb_model_config config;
@@ -29,6 +46,7 @@ struct plumb_model {
     struct plumb_tensor rope_cos, rope_sin; /* (rope_rows, rope_dims/2) */
     bool recompute;       /* keep only each layer's input, run the layer again in backward */
     bool batch_invariant; /* forward products whose rows do not depend on the batch */
+    struct plumb_adapters adapters; /* runtime/adapters.h */
 };
 
 /* TRAINED keeps a master copy where the compute dtype is narrower; TRAINED_NARROW updates the
@@ -44,10 +62,17 @@ int plumb_model_init(struct plumb_model *m, const struct plumb_model_config *con
 int plumb_model_fill(struct plumb_model *m, const void *flat, enum plumb_dtype from);
 /* A frozen model gets the weights of another of the same shape and compute dtype. */
 int plumb_model_copy(struct plumb_model *m, const struct plumb_model *from);
-/* The most exact weights there are: the master where it exists. */
+/* The most exact weights there are: the master where it exists. Adapters aside. */
 struct plumb_tensor plumb_model_exact(const struct plumb_model *m);
-/* weights = master rounded to the compute dtype; nothing to do when they share storage. */
+/* weights = master rounded to the compute dtype, adapters' too; nothing to do when they share
+ * storage. */
 int plumb_model_refresh(struct plumb_model *m);
+/* What the optimizer moves: the model's own buffers, or its adapters'. */
+struct plumb_flat plumb_model_trained(const struct plumb_model *m);
+struct plumb_tensor plumb_flat_exact(const struct plumb_flat *f);
+/* Writes "<parameter> (layer <n>) is not finite at element <i>" of an element of what is trained;
+ * returns text. */
+const char *plumb_model_owner(const struct plumb_model *m, int64_t element, char *text, size_t n);
 /* Random weights: matrices normal(0, std), projections into the residual stream std / sqrt(2
  * layers), norms 1, biases 0. */
 int plumb_model_random(struct plumb_model *m, uint64_t seed, double std,
@@ -58,6 +83,12 @@ const struct plumb_param *plumb_model_find(const struct plumb_model *m, enum plu
                                            int32_t layer);
 /* The part of flat buffer `flat` that holds p; absent when p is NULL or flat is absent. */
 struct plumb_tensor plumb_model_slice(struct plumb_tensor flat, const struct plumb_param *p);
+/* p as the passes read it (with adapters: its trained copy where it is trained whole), its
+ * gradient, absent where it has none, and its most exact values. */
+struct plumb_tensor plumb_model_weight(const struct plumb_model *m, const struct plumb_param *p);
+struct plumb_tensor plumb_model_grad(const struct plumb_model *m, const struct plumb_param *p);
+struct plumb_tensor plumb_model_exact_weight(const struct plumb_model *m,
+                                             const struct plumb_param *p);
 
 /* t from its element `element` on; absent stays absent. */
 struct plumb_tensor plumb_tensor_at(struct plumb_tensor t, int64_t element);
@@ -90,6 +121,7 @@ struct plumb_acts {
     struct plumb_tensor y, delta, act; /* scratch: (N,D) compute, (N,D) compute, (N,F) compute */
     struct plumb_tensor dhidden;       /* (N,D) resid: the head's gradient, in for backward */
     struct plumb_tensor g, gc, dy, dqkv, dqk, dup, dact, d_o; /* backward scratch */
+    struct plumb_tensor low, dlow, masked; /* adapters: (N, stacked) twice, (N, widest); compute */
     struct plumb_tensor work;                                 /* of attention, norms, column sums */
     size_t work_bytes;
 };
@@ -105,6 +137,6 @@ int plumb_model_forward(const struct plumb_model *m, const struct plumb_batch *b
 int plumb_model_backward(const struct plumb_model *m, const struct plumb_batch *batch,
                          struct plumb_acts *a);
 
-/* The LM head's weight (tied or not), bias, and their gradients. */
-struct plumb_tensor plumb_model_head(const struct plumb_model *m, struct plumb_tensor flat);
-struct plumb_tensor plumb_model_head_bias(const struct plumb_model *m, struct plumb_tensor flat);
+/* The LM head (tied or not) and its bias, NULL without. */
+const struct plumb_param *plumb_model_head(const struct plumb_model *m);
+const struct plumb_param *plumb_model_head_bias(const struct plumb_model *m);

@@ -6,11 +6,11 @@
 #include <string.h>
 
 /* One byte for every 32 elements; built in `table`, host memory. */
-static void mark_decaying(const struct plumb_model *m, uint8_t *table, size_t runs)
+static void mark_decaying(const struct plumb_flat *f, uint8_t *table, size_t runs)
 {
     memset(table, 0, runs);
-    for (int64_t k = 0; k < m->param_count; k++) {
-        const struct plumb_param *p = &m->params[k];
+    for (int64_t k = 0; k < f->param_count; k++) {
+        const struct plumb_param *p = &f->params[k];
         const int64_t first = p->offset / 32, last = (p->offset + p->rows * p->cols + 31) / 32;
         if (p->decay) memset(table + first, 1, (size_t)(last - first));
     }
@@ -19,14 +19,15 @@ static void mark_decaying(const struct plumb_model *m, uint8_t *table, size_t ru
 int plumb_optimizer_init(struct plumb_optimizer *o, const struct plumb_model *m,
                          struct plumb_arena *run)
 {
+    const struct plumb_flat f = plumb_model_trained(m);
     *o = (struct plumb_optimizer){ 0 };
-    PLUMB_TRY(plumb_arena_tensor(run, m->prec.master, m->elements, &o->m));
-    PLUMB_TRY(plumb_arena_tensor(run, m->prec.master, m->elements, &o->v));
+    PLUMB_TRY(plumb_arena_tensor(run, m->prec.master, f.elements, &o->m));
+    PLUMB_TRY(plumb_arena_tensor(run, m->prec.master, f.elements, &o->v));
     void *decay, *table, *verdict;
-    const size_t runs = (size_t)((m->elements + 31) / 32);
+    const size_t runs = (size_t)((f.elements + 31) / 32);
     PLUMB_TRY(plumb_arena_push_device(run, runs, &decay));
     PLUMB_TRY(plumb_arena_push_device(run, sizeof *o->verdict, &verdict));
-    const struct plumb_gradnorm g = { .struct_bytes = sizeof g, .count = m->elements };
+    const struct plumb_gradnorm g = { .struct_bytes = sizeof g, .count = f.elements };
     PLUMB_TRY(plumb_arena_push_device(run, plumb_gradnorm_workspace(&m->dev, &g), &o->work.data));
     o->work.dtype = m->prec.master;
     o->decay = decay;
@@ -34,50 +35,41 @@ int plumb_optimizer_init(struct plumb_optimizer *o, const struct plumb_model *m,
     table = decay;
     if (!plumb_device_is_host(&m->dev)) PLUMB_TRY(plumb_arena_push(run, runs, &table));
     if (!decay) return PLUMB_OK;
-    const size_t bytes = (size_t)m->elements * plumb_dtype_bytes(m->prec.master);
+    const size_t bytes = (size_t)f.elements * plumb_dtype_bytes(m->prec.master);
     PLUMB_TRY(plumb_device_zero(&m->dev, o->m.data, bytes));
     PLUMB_TRY(plumb_device_zero(&m->dev, o->v.data, bytes));
-    mark_decaying(m, table, runs);
+    mark_decaying(&f, table, runs);
     return plumb_device_upload(&m->dev, decay, table, runs);
-}
-
-/* The parameter that owns element i of a flat buffer. */
-static const struct plumb_param *owner(const struct plumb_model *m, int64_t i)
-{
-    for (int64_t k = m->param_count - 1; k > 0; k--)
-        if (m->params[k].offset <= i) return &m->params[k];
-    return &m->params[0];
 }
 
 int plumb_optimizer_check(const struct plumb_model *m, int64_t step,
                           const struct plumb_optimizer_verdict *v)
 {
     if (v->first_bad < 0) return PLUMB_OK;
-    const struct plumb_param *p = owner(m, v->first_bad);
-    return plumb_fail(PLUMB_ENUM,
-                      "step %lld: the gradient of %s (layer %d) is not finite at element %lld",
-                      (long long)step, plumb_role_name(p->role), (int)p->layer,
-                      (long long)(v->first_bad - p->offset));
+    char text[160];
+    return plumb_fail(PLUMB_ENUM, "step %lld: the gradient of %s", (long long)step,
+                      plumb_model_owner(m, v->first_bad, text, sizeof text));
 }
 
 int plumb_optimizer_step(struct plumb_optimizer *o, struct plumb_model *m, int64_t step, double lr)
 {
+    const struct plumb_flat f = plumb_model_trained(m);
     const struct plumb_gradnorm g = { .struct_bytes = sizeof g,
-                                      .count = m->elements,
-                                      .x = m->grad,
+                                      .count = f.elements,
+                                      .x = f.grad,
                                       .norm = &o->verdict->norm,
                                       .first_bad = &o->verdict->first_bad,
                                       .work = o->work };
     PLUMB_TRY(plumb_gradnorm(&m->dev, &g));
-    const bool copies = m->master.data && m->weights.data != m->master.data;
+    const bool copies = f.master.data && f.weights.data != f.master.data;
     const struct plumb_adamw a = {
         .struct_bytes = sizeof a,
-        .count = m->elements,
-        .grad = m->grad,
+        .count = f.elements,
+        .grad = f.grad,
         .m = o->m,
         .v = o->v,
-        .w = plumb_model_exact(m),
-        .copy = { copies ? m->weights.data : NULL, m->weights.dtype },
+        .w = plumb_flat_exact(&f),
+        .copy = { copies ? f.weights.data : NULL, f.weights.dtype },
         .decay = o->decay,
         .lr = lr,
         .beta1 = o->beta1,

@@ -33,6 +33,8 @@ struct plumb_batch {
                                         * memory */
     const struct plumb_batch *host;    /* the same arrays in host memory, where the ones above lie
                                         * in a device's; NULL = these are the host's */
+    const int32_t *sample;             /* (N) what dropout draws by beside the position: whose
+                                        * token it is; NULL where nothing is dropped */
 };
 static inline const struct plumb_batch *plumb_batch_host(const struct plumb_batch *b)
 {
