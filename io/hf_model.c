@@ -10,6 +10,7 @@
 #include "io/file.h"
 #include "io/gguf_model.h"
 #include "io/numbers.h"
+#include "io/peft.h"
 #include "io/safetensors.h"
 
 #define SLAB 65536   /* numbers read at a time, at least one row */
@@ -186,12 +187,25 @@ int plumb_hf_model_plan(struct plumb_hf_model *m, struct plumb_hf_config *config
     return rc;
 }
 
+/* A base model with the adapters of folder `dir` added. */
+static int open_adapted(struct plumb_hf_model *m, const char *dir, int64_t num_labels)
+{
+    char base[4096];
+    int64_t labels;
+    PLUMB_TRY(plumb_peft_base(dir, base, sizeof base, &labels));
+    PLUMB_TRY(plumb_hf_model_open(m, base, labels > 0 ? labels : num_labels));
+    const int rc = plumb_peft_merge(m, dir, 1);
+    if (rc) plumb_hf_model_release(m);
+    return rc;
+}
+
 int plumb_hf_model_open(struct plumb_hf_model *m, const char *dir, int64_t num_labels)
 {
     struct plumb_hf_config config = { 0 };
     struct plumb_weights weights = { 0 };
     *m = (struct plumb_hf_model){ 0 };
     int rc = PLUMB_OK;
+    if (plumb_peft_is(dir)) return open_adapted(m, dir, num_labels);
     if (plumb_gguf_is(dir)) {
         PLUMB_TRY(plumb_gguf_model(dir, &config, &weights));
     } else {

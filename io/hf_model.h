@@ -14,12 +14,14 @@ struct plumb_hf_model {
     int64_t tensor_count;
     int64_t *source;    /* (tensor_count) index in weights, -1 for a missing score head */
     bool score_missing; /* the config wants a score head that the folder lacks */
-    char *dir;          /* where tokenizer files come from (a GGUF file too), NULL without */
+    char *dir;          /* where tokenizer files come from (a GGUF file too; of adapters their
+                         * base's), NULL without */
     const char *tokenizer_dir; /* the caller's, NULL = dir: they come from here */
     const char *chat_template; /* the caller's, NULL = theirs: a file that replaces it */
 };
 
-/* Opens a folder, or a GGUF file (its name ends in .gguf), and matches its tensors with the config:
+/* Opens a folder, a GGUF file (its name ends in .gguf), or a folder of adapters (io/peft.h), which
+ * are added to their base, and matches its tensors with the config:
  * a missing tensor or a wrong shape is an error that names it, an unused tensor a warning. Reads no
  * weights. `num_labels` > 0 asks for a score head of so many rows whatever the folder holds (a
  * reward model from a language model); 0 takes the folder as it is. */
@@ -45,5 +47,7 @@ int plumb_hf_model_read(const struct plumb_hf_model *m, enum plumb_dtype dtype, 
  * config and tokenizer files. */
 int plumb_hf_model_write(const struct plumb_hf_model *m, const char *dir, enum plumb_dtype dtype,
                          const void *flat, enum plumb_dtype stored);
+/* The tokenizer's files alone, with the chat template, into an existing folder. */
+int plumb_hf_model_write_text(const struct plumb_hf_model *m, const char *dir);
 /* The tensor of a Hugging Face name, NULL without one. */
 const struct plumb_hf_tensor *plumb_hf_model_find(const struct plumb_hf_model *m, const char *name);

@@ -82,7 +82,7 @@ static int copy_tokenizer(const struct plumb_hf_model *m, const char *dir)
     return PLUMB_OK;
 }
 
-static int copy_extras(const struct plumb_hf_model *m, const char *dir)
+static int copy_extras(const struct plumb_hf_model *m, const char *dir, bool text_only)
 {
     static const char *const names[] = {
         "generation_config.json",
@@ -99,7 +99,7 @@ static int copy_extras(const struct plumb_hf_model *m, const char *dir)
     char from[4096], to[4096];
     const bool gguf = m->dir && plumb_gguf_is(m->dir);
     if (gguf && !m->tokenizer_dir) return copy_tokenizer(m, dir);
-    for (size_t i = gguf ? 1 : 0; i < sizeof names / sizeof *names; i++) {
+    for (size_t i = gguf || text_only ? 1 : 0; i < sizeof names / sizeof *names; i++) {
         const char *source = i > 0 && m->tokenizer_dir ? m->tokenizer_dir : m->dir;
         if (!source) continue;
         PLUMB_TRY(plumb_path_join(from, sizeof from, source, names[i]));
@@ -119,13 +119,19 @@ static int copy_chat_template(const struct plumb_hf_model *m, const char *dir)
     return plumb_file_same(m->chat_template, to) ? PLUMB_OK : plumb_file_copy(m->chat_template, to);
 }
 
+int plumb_hf_model_write_text(const struct plumb_hf_model *m, const char *dir)
+{
+    PLUMB_TRY(copy_extras(m, dir, true));
+    return copy_chat_template(m, dir);
+}
+
 int plumb_hf_model_write(const struct plumb_hf_model *m, const char *dir, enum plumb_dtype dtype,
                          const void *flat, enum plumb_dtype stored)
 {
     const struct view v = { m, flat, dtype };
     PLUMB_TRY(plumb_dir_make(dir));
     PLUMB_TRY(write_weights(&v, dir, stored));
-    PLUMB_TRY(copy_extras(m, dir));
+    PLUMB_TRY(copy_extras(m, dir, false));
     PLUMB_TRY(copy_chat_template(m, dir));
     return write_config(m, dir, stored); /* last: a folder without it is no model */
 }

@@ -4,7 +4,6 @@
 #include "tools/train_options.h"
 
 #define LOCAL "models and data are read from local files"
-#define NO_PEFT "adapters (LoRA) are not built yet"
 #define MEMORY "memory is planned before step 0 and printed"
 #define NO_HUB "has no effect without push_to_hub"
 #define NOTHING "changes nothing here"
@@ -19,16 +18,9 @@ const struct plumb_option plumb_fixed_rows[] = {
     R_ANY(trust_remote_code, "no code of a model is ever run"),
     R_ANY(attn_implementation, EXACT),
     R_ANY(use_liger_kernel, "the fused head is always on"),
-    R_ONLY(use_peft, NO_PEFT, "false"),
-    R_ANY(lora_r, "has no effect without use_peft"),
-    R_ANY(lora_alpha, "has no effect without use_peft"),
-    R_ANY(lora_dropout, "has no effect without use_peft"),
-    R_ANY(lora_target_modules, "has no effect without use_peft"),
-    R_ANY(lora_target_parameters, "has no effect without use_peft"),
-    R_ANY(lora_modules_to_save, "has no effect without use_peft"),
-    R_ANY(lora_task_type, "has no effect without use_peft"),
-    R_ANY(use_rslora, "has no effect without use_peft"),
-    R_ANY(use_dora, "has no effect without use_peft"),
+    R_ONLY(lora_target_parameters, "adapters stand on modules", "None"),
+    R_ANY(lora_task_type, "the trainer sets it"),
+    R_ONLY(use_dora, "DoRA is not built: --use_rslora and a larger --lora_r are", "false"),
     R_ONLY(load_in_8bit, "quantised training is not built", "false"),
     R_ONLY(load_in_4bit, "quantised training is not built", "false"),
     R_ANY(bnb_4bit_quant_type, "has no effect without load_in_4bit"),

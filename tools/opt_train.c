@@ -33,6 +33,26 @@ const struct plumb_option plumb_model_rows[] = {
     R_END,
 };
 
+const struct plumb_option plumb_lora_rows[] = {
+    R_BOOL(C, use_peft, "false",
+           "train adapters beside frozen weights and write PEFT's folder; a model folder that "
+           "holds adapters goes on with them"),
+    R_INT(C, lora_r, 0, 1, 1 << 16, "16", "", "rank of the adapters"),
+    R_FLOAT(C, lora_alpha, 0, 0, 1e6, "32", "", "they are added lora_alpha / lora_r times"),
+    R_FLOAT(C, lora_dropout, BELOW, 0, 1, "0.05", "share of inputs",
+            "dropped before the adapters; takes effect with --disable_dropout false, as in TRL"),
+    R_NAMES(C, lora_target_modules, NULL,
+            "modules that get adapters (q_proj, ...), or all-linear; None = PEFT's choice, q_proj "
+            "and v_proj (c_attn, query_key_value)",
+            NULL),
+    R_NAMES(C, lora_modules_to_save, NULL,
+            "modules trained whole beside the adapters, as lm_head; a reward model's score head is "
+            "anyway",
+            NULL),
+    R_BOOL(C, use_rslora, "false", "divide by the root of lora_r"),
+    R_END,
+};
+
 const struct plumb_option plumb_data_rows[] = {
     R_TEXT(C, dataset_name, PLUMB_OPT_REQUIRED, NULL,
            "JSONL, JSON or CSV file, plain, .gz or .zst, a pattern like 'data/*.jsonl', or a "

@@ -124,11 +124,19 @@ int plumb_session_text(struct plumb_session *s)
     const struct plumb_train_config *c = s->wish.config;
     const char *path = c->tokenizer_name_or_path ? c->tokenizer_name_or_path
                                                  : c->model_name_or_path;
+    const char *other = c->tokenizer_name_or_path;
     char file[4096];
     PLUMB_TRY(plumb_path_join(file, sizeof file, path, "tokenizer.json"));
+    if (!other && plumb_peft_is(path)) { /* adapters have their own tokenizer, or their base's */
+        if (plumb_file_exists(file))
+            other = path;
+        else
+            path = s->hf.dir;
+        PLUMB_TRY(plumb_path_join(file, sizeof file, path, "tokenizer.json"));
+    }
     const int rc = plumb_tokenizer_open(&s->text, path);
     s->has_text = rc == PLUMB_OK;
-    s->hf.tokenizer_dir = c->tokenizer_name_or_path;
+    s->hf.tokenizer_dir = other;
     s->hf.chat_template = c->chat_template_path;
     /* A model without a tokenizer can still train on token ids; text then says what is missing. */
     if (rc && !c->tokenizer_name_or_path && !plumb_file_exists(file)) return PLUMB_OK;
@@ -160,10 +168,11 @@ static int fill_head(struct plumb_session *s)
 {
     const struct plumb_model *m = &s->trainer.policy;
     const struct plumb_param *p = plumb_model_find(m, PLUMB_ROLE_SCORE, -1);
-    if (!p || (!s->hf.score_missing && !s->wish.initial_head)) return PLUMB_OK;
+    const bool known = !s->hf.score_missing || s->peft.lora.given; /* adapters bring theirs */
+    if (!p || (known && !s->wish.initial_head)) return PLUMB_OK;
     struct plumb_stage stage;
-    PLUMB_TRY(plumb_stage_open(&stage, &m->dev, plumb_model_slice(plumb_model_exact(m), p),
-                               p->rows * p->cols, false));
+    PLUMB_TRY(plumb_stage_open(&stage, &m->dev, plumb_model_exact_weight(m, p), p->rows * p->cols,
+                               false));
     int rc = s->wish.initial_head ? given_head(s, stage.host, stage.count) : PLUMB_OK;
     const struct plumb_rng_key key = { (uint64_t)s->wish.config->seed, PLUMB_RNG_INIT, 0 };
     for (int64_t i = 0; i < stage.count && !s->wish.initial_head; i++)
@@ -178,7 +187,6 @@ static int fill_head(struct plumb_session *s)
 static int open_teacher(struct plumb_session *s)
 {
     const char *path = s->wish.teacher;
-    s->task = *s->wish.task;
     if (!path) return PLUMB_OK;
     PLUMB_TRY(plumb_hf_model_open(&s->teacher, path, 0));
     s->task.teacher = &s->teacher.config.model;
@@ -194,10 +202,10 @@ int plumb_session_open(struct plumb_session *s, const struct plumb_session_wish 
 {
     const struct plumb_train_config *c = wish->config;
     char checkpoint[4096];
-    *s = (struct plumb_session){ .wish = *wish, .resumed = -1 };
+    *s = (struct plumb_session){ .wish = *wish, .task = *wish->task, .resumed = -1 };
     if (c->quiet) plumb_log_threshold(PLUMB_LOG_WARN);
     PLUMB_TRY(plumb_session_device(c, &s->dev, &s->compute));
-    PLUMB_TRY(plumb_hf_model_open(&s->hf, c->model_name_or_path, wish->num_labels));
+    PLUMB_TRY(plumb_session_open_model(s));
     if (!c->disable_dropout) PLUMB_TRY(plumb_hf_config_check_dropout(&s->hf.config));
     PLUMB_TRY(open_teacher(s));
     PLUMB_TRY(plumb_session_text(s));
@@ -210,6 +218,7 @@ int plumb_session_open(struct plumb_session *s, const struct plumb_session_wish 
                                  wish->precompute));
     PLUMB_TRY(plumb_model_read_files(&s->trainer.policy, &s->hf, wish->num_labels > 0));
     if (wish->teacher) PLUMB_TRY(plumb_model_read_files(&s->trainer.ref, &s->teacher, false));
+    PLUMB_TRY(plumb_session_start_adapters(s));
     PLUMB_TRY(fill_head(s));
     PLUMB_TRY(plumb_trainer_weights_ready(&s->trainer));
     if (checkpoint[0]) PLUMB_TRY(plumb_session_restore(s, checkpoint));
@@ -250,6 +259,7 @@ void plumb_session_release(struct plumb_session *s)
     }
     plumb_chat_release(&s->chat);
     if (s->has_text) plumb_tokenizer_release(&s->text);
+    plumb_peft_release(&s->peft);
     plumb_hf_model_release(&s->teacher);
     plumb_hf_model_release(&s->hf);
     plumb_device_close(&s->dev);

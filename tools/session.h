@@ -6,6 +6,7 @@
 #include "io/dataset.h"
 #include "io/hf_model.h"
 #include "io/metrics.h"
+#include "io/peft.h"
 #include "io/tokenizer.h"
 #include "tools/options.h"
 
@@ -38,7 +39,9 @@ struct plumb_session {
     struct plumb_device dev;
     enum plumb_dtype compute;
     struct plumb_hf_model hf, teacher;
-    struct plumb_task task; /* the wish's, with the teacher's shape */
+    struct plumb_task task; /* the wish's, with the teacher's shape and the adapters */
+    struct plumb_peft peft; /* with use_peft */
+    char base[4096];        /* with use_peft: the base model's path */
     struct plumb_text text;
     struct plumb_chat chat; /* of `text` */
     bool has_text;
@@ -68,6 +71,15 @@ int plumb_session_check_manifest(const struct plumb_session *s, const char *chec
 /* Makes the folder, metrics.jsonl (cut to the checkpoint gone on from) and manifest.json. */
 int plumb_session_open_output(struct plumb_session *s);
 #define PLUMB_SESSION_MANIFEST "manifest.json"
+
+/* session_adapters.c: with use_peft, the base model and adapters that are new or a folder's;
+ * without, the model as it is. */
+int plumb_session_open_model(struct plumb_session *s);
+/* Once the base's weights are there: the adapters' starting weights. */
+int plumb_session_start_adapters(struct plumb_session *s);
+/* What is trained from and to an adapter folder. */
+int plumb_session_read_adapters(struct plumb_session *s, const struct plumb_peft *p);
+int plumb_session_write_adapters(struct plumb_session *s, const char *dir);
 
 /* session_checkpoint.c: the trainer's hooks, and going on from a checkpoint. */
 struct plumb_trainer_hooks plumb_session_hooks(struct plumb_session *s);

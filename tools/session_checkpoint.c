@@ -12,6 +12,7 @@
 
 int plumb_session_save_model(struct plumb_session *s, const char *dir)
 {
+    if (s->task.lora) return plumb_session_write_adapters(s, dir);
     return plumb_model_write_files(&s->trainer.policy, &s->hf, dir);
 }
 
@@ -45,11 +46,11 @@ static int put_blobs(struct plumb_session *s, struct plumb_checkpoint_writer *w)
     const int n = plumb_trainer_blobs(&s->trainer, blobs);
     for (int i = 0; i < n; i++)
         PLUMB_TRY(put_blob(&s->dev, w, &blobs[i]));
-    const struct plumb_tensor weights = plumb_model_exact(&s->trainer.policy);
+    const struct plumb_flat trained = plumb_model_trained(&s->trainer.policy);
+    const struct plumb_tensor weights = plumb_flat_exact(&trained);
     /* The float64 device trains numbers that no model folder holds. */
     if (weights.dtype == PLUMB_F64)
-        return plumb_checkpoint_put(w, "weights", weights.dtype, s->trainer.policy.elements,
-                                    weights.data);
+        return plumb_checkpoint_put(w, "weights", weights.dtype, trained.elements, weights.data);
     return PLUMB_OK;
 }
 
@@ -95,11 +96,16 @@ out:
 static int read_weights(struct plumb_session *s, const struct plumb_checkpoint *c)
 {
     struct plumb_trainer *t = &s->trainer;
-    const struct plumb_tensor w = plumb_model_exact(&t->policy);
+    const struct plumb_flat trained = plumb_model_trained(&t->policy);
+    const struct plumb_tensor w = plumb_flat_exact(&trained);
     struct plumb_hf_model hf = { 0 };
+    struct plumb_peft peft = { 0 };
     int rc = PLUMB_OK;
     if (plumb_checkpoint_has(c, "weights")) {
-        PLUMB_TRYG(plumb_checkpoint_get(c, "weights", w.dtype, t->policy.elements, w.data));
+        PLUMB_TRYG(plumb_checkpoint_get(c, "weights", w.dtype, trained.elements, w.data));
+    } else if (s->task.lora) {
+        PLUMB_TRYG(plumb_peft_open(&peft, c->path, &s->hf));
+        PLUMB_TRYG(plumb_session_read_adapters(s, &peft));
     } else {
         PLUMB_TRYG(plumb_hf_model_open(&hf, c->path, 0));
         if (hf.elements != s->hf.elements)
@@ -108,6 +114,7 @@ static int read_weights(struct plumb_session *s, const struct plumb_checkpoint *
     }
     PLUMB_TRYG(plumb_model_refresh(&t->policy));
 out:
+    plumb_peft_release(&peft);
     plumb_hf_model_release(&hf);
     return rc;
 }

@@ -9,13 +9,14 @@
     "ways"
 
 /* Shared by all trainers; the model's by every command that runs one. */
-extern const struct plumb_option plumb_model_rows[], plumb_data_rows[], plumb_optimizer_rows[],
-    plumb_output_rows[], plumb_fixed_rows[];
+extern const struct plumb_option plumb_model_rows[], plumb_lora_rows[], plumb_data_rows[],
+    plumb_optimizer_rows[], plumb_output_rows[], plumb_fixed_rows[];
 
 /* The shared groups for a struct that holds a struct plumb_train_config called `train`. */
 /* clang-format off */
 #define PLUMB_TRAIN_GROUPS(S) \
     { "Model", plumb_model_rows, offsetof(struct S, train) }, \
+    { "Adapters (LoRA)", plumb_lora_rows, offsetof(struct S, train) }, \
     { "Data", plumb_data_rows, offsetof(struct S, train) }, \
     { "Optimizer", plumb_optimizer_rows, offsetof(struct S, train) }, \
     { "Output", plumb_output_rows, offsetof(struct S, train) }, \
