@@ -58,6 +58,8 @@ struct plumb_train_config {
     enum plumb_sampling train_sampling_strategy;
     int64_t max_length; /* tokens a sequence; PLUMB_NONE_INT = no limit */
     enum plumb_dataset_format dataset_format;
+    const char *dataset_cache;    /* folder of indexes; NULL = one in output_dir, when needed */
+    int64_t dataset_memory_limit; /* MiB of tokenised rows that stay in memory without it */
     bool skip_bad_rows;
     bool share_prompts; /* compute a prompt once for its completions; changes no
                                          * row's result */

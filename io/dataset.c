@@ -8,12 +8,16 @@
 #include <string.h>
 
 #include "io/dataset_format.h"
-#include "io/dataset_rows.h"
+#include "io/dataset_index.h"
 #include "io/json.h"
 #include "io/rowfile.h"
 
 /* TRL takes pairs apart in the batches of datasets.map: 1000 chosen, then their rejected. */
 #define UNPAIR_ROWS 1000
+
+#define FLUSH_BYTES ((size_t)1 << 20)     /* of rows that wait to be written to an index */
+#define RESIDENT_BYTES ((size_t)48 << 20) /* of an index that stay mapped in memory, at most */
+#define AROUND_BYTES ((size_t)2 << 20)    /* that a fault may bring in: Linux maps whole folios */
 
 const char *plumb_dataset_type_name(enum plumb_dataset_type t)
 {
@@ -28,25 +32,10 @@ const char *plumb_dataset_type_name(enum plumb_dataset_type t)
     return "unknown";
 }
 
-static int push_row(struct plumb_rows *rows, const struct plumb_row *row)
-{
-    if (rows->n == rows->capacity) {
-        const int64_t capacity = rows->capacity ? 2 * rows->capacity : 64;
-        struct plumb_row *larger = realloc(rows->row, (size_t)capacity * sizeof *larger);
-        if (!larger)
-            return plumb_fail(PLUMB_EMEM, "could not allocate %" PRId64 " dataset rows", capacity);
-        rows->row = larger;
-        rows->capacity = capacity;
-    }
-    rows->row[rows->n++] = *row;
-    return PLUMB_OK;
-}
-
 static int flush_pending(struct plumb_dataset_self *d)
 {
-    for (int64_t i = 0; i < d->pending.n; i++)
-        PLUMB_TRY(push_row(&d->rows, &d->pending.row[i]));
-    d->pending.n = 0;
+    PLUMB_TRY(plumb_store_push(&d->rows, d->pending.data, d->pending.n));
+    plumb_store_cut(&d->pending, 0);
     d->pairs = 0;
     return PLUMB_OK;
 }
@@ -54,8 +43,8 @@ static int flush_pending(struct plumb_dataset_self *d)
 static int add_examples(struct plumb_dataset_self *d, const struct plumb_row row[2],
                         const bool kept[2])
 {
-    if (kept[0]) PLUMB_TRY(push_row(&d->rows, &row[0]));
-    if (kept[1]) PLUMB_TRY(push_row(&d->pending, &row[1]));
+    if (kept[0]) PLUMB_TRY(plumb_store_push(&d->rows, &row[0], 1));
+    if (kept[1]) PLUMB_TRY(plumb_store_push(&d->pending, &row[1], 1));
     return ++d->pairs == UNPAIR_ROWS ? flush_pending(d) : PLUMB_OK;
 }
 
@@ -90,7 +79,9 @@ static int take_json(struct plumb_dataset_self *d, int file, const struct plumb_
                                   .line = text->line,
                                   .text = text->text,
                                   .n = text->n };
-    struct plumb_row row[2] = { { .file_row = text->index, .line = text->line, .file = file } };
+    struct plumb_row row[2] = {
+        { .file_row = text->index, .line = text->line, .byte = text->byte, .file = file }
+    };
     if (!cJSON_IsObject(json))
         return plumb_fail(PLUMB_EFORMAT, "%s:%" PRId64 ": a row wants an object, got %s", s.path,
                           s.line, plumb_json_type(json));
@@ -106,13 +97,15 @@ static int take_row(struct plumb_dataset_self *d, int file, const struct plumb_j
     if (rc && text->column > 1)
         rc = plumb_fail_while(rc, "reading the row at byte %" PRId64, text->byte);
     const struct plumb_dataset_report before = d->report;
-    const int64_t ids = d->ids.n, masks = d->masks.n, candidates = d->lists.n;
+    const int64_t ids = d->ids.n, spans = d->spans.n, scores = d->scores.n,
+                  masks = d->masks.n;
     if (!rc) rc = take_json(d, file, text, json);
     if (rc) {
         d->report = before;
-        d->ids.n = ids;
-        d->masks.n = masks;
-        d->lists.n = candidates;
+        plumb_store_cut(&d->ids, ids);
+        plumb_store_cut(&d->masks, masks);
+        plumb_store_cut(&d->spans, spans);
+        plumb_store_cut(&d->scores, scores);
     }
     cJSON_Delete(json);
     return rc;
@@ -132,6 +125,26 @@ static int pass_over(struct plumb_dataset_self *d, int rc, bool goes_on)
     return PLUMB_OK;
 }
 
+/* Between two rows: what is in memory may have to leave it. */
+static int make_room(struct plumb_dataset_self *d)
+{
+    struct plumb_store *const all[] = { &d->ids, &d->masks, &d->rows, &d->spans, &d->scores };
+    size_t bytes = 0;
+    bool files = true, unused;
+    for (int i = 0; i < 5; i++)
+        bytes += plumb_store_bytes(all[i]);
+    if (!d->o.cache || bytes < FLUSH_BYTES) return PLUMB_OK;
+    if (!d->index.building) {
+        if (bytes <= (uint64_t)d->o.memory_limit) return PLUMB_OK;
+        PLUMB_TRY(plumb_index_key(d, &files));
+        if (!files) d->o.cache = NULL; /* a pipe's rows stay in memory */
+        if (files) PLUMB_TRY(plumb_index_begin(d, &unused));
+    }
+    for (int i = 0; i < 5; i++)
+        PLUMB_TRY(plumb_store_flush(all[i]));
+    return PLUMB_OK;
+}
+
 static int read_file(struct plumb_dataset_self *d, int file)
 {
     struct plumb_rowfile r;
@@ -147,6 +160,7 @@ static int read_file(struct plumb_dataset_self *d, int file)
         } else if (found) {
             rc = take_row(d, file, &row);
             if (rc) PLUMB_TRYG(pass_over(d, rc, true));
+            PLUMB_TRYG(make_room(d));
         }
     }
     if (r.rows == 0)
@@ -173,16 +187,43 @@ static uint64_t hash_ids(uint64_t h, const struct plumb_ids *ids)
 
 static struct plumb_ids ids_of(const struct plumb_dataset_self *d, struct plumb_span s)
 {
-    return (struct plumb_ids){ s.n ? d->ids.id + s.at : NULL, s.n };
+    const int32_t *ids = (const int32_t *)(const void *)d->ids.data;
+    return (struct plumb_ids){ s.n ? ids + s.at : NULL, s.n };
+}
+
+const struct plumb_row *plumb_dataset_row(const struct plumb_dataset_self *d, int64_t i)
+{
+    return (const struct plumb_row *)(const void *)d->rows.data + i;
+}
+
+/* Keeps few pages of a mapped index in memory; what examples point to comes back when it is used.
+ * A look at a place far from the last one brings in those around it, in each file. */
+static void count_touched(struct plumb_dataset_self *d, int64_t index, const struct plumb_row *r)
+{
+    int64_t ids = r->prompt.n + r->kl.n;
+    for (int i = 0; i < 3; i++)
+        ids += r->completion[i].n;
+    for (int64_t k = 0; k < r->candidates; k++)
+        ids += d->candidates[r->first_candidate + k].n;
+    d->touched += (size_t)ids * sizeof(int32_t) + sizeof *r;
+    if (r->mask) d->touched += (size_t)r->completion[0].n * sizeof(int32_t);
+    if (index != d->last + 1) d->touched += (r->mask ? 3 : 2) * AROUND_BYTES;
+    d->last = index;
+    if (d->touched < RESIDENT_BYTES) return;
+    plumb_store_forget(&d->ids);
+    plumb_store_forget(&d->masks);
+    plumb_store_forget(&d->rows);
+    d->touched = 0;
 }
 
 static int get(void *self, int64_t index, struct plumb_example *out)
 {
-    const struct plumb_dataset_self *d = self;
+    struct plumb_dataset_self *d = self;
     if (index < 0 || index >= d->rows.n)
         return plumb_fail(PLUMB_EINVAL, "example %" PRId64 " of a dataset of %" PRId64, index,
                           d->rows.n);
-    const struct plumb_row *r = &d->rows.row[index];
+    const struct plumb_row *r = plumb_dataset_row(d, index);
+    if (d->rows.map.data) count_touched(d, index, r);
     *out = (struct plumb_example){
         .row = r->file_row,
         .prompt = ids_of(d, r->prompt),
@@ -194,10 +235,10 @@ static int get(void *self, int64_t index, struct plumb_example *out)
         .ref_logps = { r->ref[0], r->ref[1] },
         .kl_completion = ids_of(d, r->kl),
     };
-    if (r->mask) out->trained = d->masks.id + r->mask - 1;
+    if (r->mask) out->trained = (const int32_t *)(const void *)d->masks.data + r->mask - 1;
     if (r->candidates == 0) return PLUMB_OK;
-    out->candidate = d->lists.ids + r->first_candidate;
-    out->score = d->lists.score + r->first_candidate;
+    out->candidate = d->candidates + r->first_candidate;
+    out->score = (const double *)(const void *)d->scores.data + r->first_candidate;
     out->candidates = r->candidates;
     return PLUMB_OK;
 }
@@ -205,12 +246,14 @@ static int get(void *self, int64_t index, struct plumb_example *out)
 /* The candidates' ids, which stay where they are from now on. */
 static int finish_lists(struct plumb_dataset_self *d)
 {
-    struct plumb_lists *l = &d->lists;
-    if (l->n == 0) return PLUMB_OK;
-    l->ids = calloc((size_t)l->n, sizeof *l->ids);
-    if (!l->ids) return plumb_fail(PLUMB_EMEM, "could not allocate %" PRId64 " candidates", l->n);
-    for (int64_t i = 0; i < l->n; i++)
-        l->ids[i] = ids_of(d, l->span[i]);
+    const struct plumb_span *span = (const struct plumb_span *)(const void *)d->spans.data;
+    const int64_t n = d->spans.n;
+    if (n == 0) return PLUMB_OK;
+    d->candidates = calloc((size_t)n, sizeof *d->candidates);
+    if (!d->candidates)
+        return plumb_fail(PLUMB_EMEM, "could not allocate %" PRId64 " candidates", n);
+    for (int64_t i = 0; i < n; i++)
+        d->candidates[i] = ids_of(d, span[i]);
     return PLUMB_OK;
 }
 
@@ -290,23 +333,46 @@ static int copy_paths(struct plumb_dataset_self *d)
     return PLUMB_OK;
 }
 
+static int no_examples(const struct plumb_dataset_self *d)
+{
+    const struct plumb_dataset_report *r = &d->report;
+    return plumb_fail(PLUMB_EINVAL,
+                      "\"%s\" leaves no example of %" PRId64 " rows: %" PRId64 " bad%s%s, "
+                      "%" PRId64 " too long, %" PRId64 " without a token to predict",
+                      d->paths[0], r->rows, r->skipped, r->messages[0] ? ", first " : "",
+                      r->messages[0] ? r->messages[0] : "", r->dropped_long, r->dropped_empty);
+}
+
+/* Everything but the index's name: from here on examples can be had. */
+static int seal(struct plumb_dataset_self *d)
+{
+    struct plumb_store *const all[] = { &d->ids, &d->masks, &d->rows, &d->spans, &d->scores };
+    if (d->rows.n == 0) return no_examples(d);
+    for (int i = 0; i < 5; i++)
+        PLUMB_TRY(plumb_store_seal(all[i]));
+    return finish_lists(d);
+}
+
 static int fill(struct plumb_dataset_self *d)
 {
+    bool found = false;
     PLUMB_TRY(copy_paths(d));
+    d->ids.bytes = d->masks.bytes = sizeof(int32_t);
+    d->rows.bytes = d->pending.bytes = sizeof(struct plumb_row);
+    d->spans.bytes = sizeof(struct plumb_span);
+    d->scores.bytes = sizeof(double);
     d->id_limit = d->o.vocab_size > 0 ? d->o.vocab_size
                   : d->o.text         ? d->o.text->vocab_size
                                       : (int64_t)INT32_MAX + 1;
+    if (d->o.cache) PLUMB_TRY(plumb_index_find(d, &found));
+    if (d->o.cache && !found && d->o.memory_limit == 0) PLUMB_TRY(plumb_index_begin(d, &found));
+    if (found) return finish_lists(d);
     for (int i = 0; i < d->path_count; i++)
         PLUMB_TRY(read_file(d, i));
     PLUMB_TRY(flush_pending(d));
-    const struct plumb_dataset_report *r = &d->report;
-    if (d->rows.n == 0)
-        return plumb_fail(PLUMB_EINVAL,
-                          "\"%s\" leaves no example of %" PRId64 " rows: %" PRId64 " bad%s%s, "
-                          "%" PRId64 " too long, %" PRId64 " without a token to predict",
-                          d->paths[0], r->rows, r->skipped, r->messages[0] ? ", first " : "",
-                          r->messages[0] ? r->messages[0] : "", r->dropped_long, r->dropped_empty);
-    return PLUMB_OK;
+    PLUMB_TRY(seal(d));
+    d->index.content_hash = hash_set(d);
+    return plumb_index_commit(d);
 }
 
 int plumb_dataset_open(const struct plumb_dataset_options *o, struct plumb_dataset *out)
@@ -316,8 +382,7 @@ int plumb_dataset_open(const struct plumb_dataset_options *o, struct plumb_datas
     if (!d) return plumb_fail(PLUMB_EMEM, "could not allocate a dataset");
     d->o = *o;
     out->self = d;
-    int rc = fill(d);
-    if (!rc) rc = finish_lists(d);
+    const int rc = fill(d);
     if (rc) {
         plumb_dataset_release(out);
         return rc;
@@ -326,12 +391,15 @@ int plumb_dataset_open(const struct plumb_dataset_options *o, struct plumb_datas
                                    .count = d->rows.n,
                                    .get = get,
                                    .self = d,
-                                   .content_hash = hash_set(d) };
+                                   .content_hash = d->index.content_hash };
     log_report(d);
+    plumb_index_release(d);
     d->o.text = NULL;
     d->o.chat = NULL;
     d->o.paths = NULL;
     d->o.text_field = NULL;
+    d->o.cache = NULL;
+    d->o.program = d->o.text_path = NULL;
     return PLUMB_OK;
 }
 
@@ -343,7 +411,8 @@ const struct plumb_dataset_report *plumb_dataset_report(const struct plumb_datas
 void plumb_dataset_where(const struct plumb_dataset *set, int64_t index, char *out, size_t n)
 {
     const struct plumb_dataset_self *d = set->self;
-    const struct plumb_row *r = index >= 0 && index < d->rows.n ? &d->rows.row[index] : NULL;
+    const bool inside = index >= 0 && index < d->rows.n;
+    const struct plumb_row *r = inside ? plumb_dataset_row(d, index) : NULL;
     snprintf(out, n, "%s:%" PRId64, d->paths[r ? r->file : 0], r ? r->line : 0);
 }
 
@@ -359,17 +428,18 @@ void plumb_dataset_release(struct plumb_dataset *set)
     for (int i = 0; i < 4; i++)
         plumb_idbuf_release(&d->scratch[i]);
     plumb_idbuf_release(&d->mask);
-    plumb_idbuf_release(&d->masks);
-    plumb_idbuf_release(&d->ids);
+    plumb_store_release(&d->ids);
+    plumb_store_release(&d->masks);
+    plumb_store_release(&d->rows);
+    plumb_store_release(&d->spans);
+    plumb_store_release(&d->scores);
+    plumb_store_release(&d->pending);
+    plumb_index_release(d);
     free(d->paths);
     free(d->used_names);
     free(d->ignored_names);
     free(d->joined);
     free(d->mapped);
-    free(d->lists.span);
-    free(d->lists.score);
-    free(d->lists.ids);
-    free(d->rows.row);
-    free(d->pending.row);
+    free(d->candidates);
     free(d);
 }

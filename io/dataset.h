@@ -32,7 +32,11 @@ struct plumb_dataset_options {
     bool keep_end;      /* truncation_mode keep_end: SFT only; others fail with PLUMB_ENOTSUP */
     bool train_on_prompt; /* completion_only_loss = False: prompt-completion as language modeling */
     bool assistant_only; /* assistant_only_loss: of conversations for SFT, the assistant's tokens */
-    bool skip_bad_rows;  /* count and pass over bad rows instead of stopping at the first */
+    const char *cache;     /* folder of indexes (io/dataset_index.h); NULL = rows stay in memory */
+    int64_t memory_limit;  /* bytes of rows beyond which they go there; 0 = at once */
+    const char *text_path; /* what `text` was opened from; for `cache` */
+    const char *program;   /* whose rules the rows follow; NULL = this version's */
+    bool skip_bad_rows;    /* count and pass over bad rows instead of stopping at the first */
 };
 
 #define PLUMB_DATASET_MESSAGES 5
@@ -60,6 +64,9 @@ struct plumb_dataset_report {
  * others. The prompt is rendered with the generation prompt, or, in prompt-only rows, so that it
  * goes on where a last message of the assistant ends. Pairs without a prompt have the messages that
  * they share as theirs. A row's `tools` and `chat_template_kwargs` reach the template.
+ *
+ * With `cache` rows are read from the index that an earlier call left there, if it is of the same
+ * files, tokenizer, template and options; `get` gives the same examples, as long-lived.
  *
  * Rows in OpenAI's, ShareGPT's or Alpaca's form are put into TRL's columns first, as conversations;
  * docs/data.md says how.

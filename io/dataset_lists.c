@@ -6,23 +6,6 @@
 #include "io/dataset_rows.h"
 #include "io/json.h"
 
-static int push(struct plumb_lists *l, struct plumb_span span, double score)
-{
-    if (l->n == l->capacity) {
-        const int64_t capacity = l->capacity ? 2 * l->capacity : 256;
-        struct plumb_span *spans = realloc(l->span, (size_t)capacity * sizeof *spans);
-        if (spans) l->span = spans;
-        double *scores = spans ? realloc(l->score, (size_t)capacity * sizeof *scores) : NULL;
-        if (!scores)
-            return plumb_fail(PLUMB_EMEM, "could not allocate %" PRId64 " candidates", capacity);
-        l->score = scores;
-        l->capacity = capacity;
-    }
-    l->span[l->n] = span;
-    l->score[l->n++] = score;
-    return PLUMB_OK;
-}
-
 static enum plumb_column list_column(const struct plumb_dataset_self *d)
 {
     return d->layout->tokenised ? PLUMB_COL_COMPLETIONS_IDS : PLUMB_COL_COMPLETIONS;
@@ -121,7 +104,7 @@ static int keep_all(struct plumb_dataset_self *d, const cJSON *score, int64_t n,
 {
     const struct plumb_idbuf *all = &d->scratch[2], *end = &d->scratch[3];
     int64_t begin = 0;
-    out->first_candidate = d->lists.n;
+    out->first_candidate = d->spans.n;
     out->candidates = end->n;
     for (int64_t k = 0; k < end->n; begin = end->id[k++], score = score->next) {
         const int64_t whole = end->id[k] - begin - n, left = d->o.max_length - n;
@@ -129,7 +112,8 @@ static int keep_all(struct plumb_dataset_self *d, const cJSON *score, int64_t n,
         struct plumb_span span;
         out->cut[0] += whole - tokens;
         PLUMB_TRY(plumb_row_keep(d, all->id + begin + n, tokens, &span));
-        PLUMB_TRY(push(&d->lists, span, score->valuedouble));
+        PLUMB_TRY(plumb_store_push(&d->spans, &span, 1));
+        PLUMB_TRY(plumb_store_push(&d->scores, &score->valuedouble, 1));
     }
     d->report.truncated += out->cut[0] > 0;
     return PLUMB_OK;

@@ -4,6 +4,7 @@
 
 #include "io/dataset.h"
 #include "io/jinja.h"
+#include "io/store.h"
 
 enum plumb_column {
     PLUMB_COL_TEXT,
@@ -47,6 +48,7 @@ struct plumb_span {
 
 struct plumb_row {
     int64_t file_row, line;
+    int64_t byte; /* of its first byte in the unpacked file */
     int file;
     int label;
     struct plumb_span prompt, completion[3], kl;
@@ -59,17 +61,14 @@ struct plumb_row {
     int64_t first_candidate, candidates; /* in the lists of the set */
 };
 
-/* Candidates of ranked rows, one row's behind another's. */
-struct plumb_lists {
-    struct plumb_span *span;
-    double *score;
-    struct plumb_ids *ids; /* of the spans, once all rows are read */
-    int64_t n, capacity;
-};
-
-struct plumb_rows {
-    struct plumb_row *row;
-    int64_t n, capacity;
+/* Where a set's rows are kept beside memory: io/dataset_index.h. */
+struct plumb_index {
+    char *key, *folder; /* what the rows are made of; the folder that the index has, or will have */
+    char *building;     /* the folder being written, NULL = none */
+    int64_t *time;      /* (path_count) when the files were last written */
+    uint64_t content_hash;
+    int lock;
+    bool locked, from_file;
 };
 
 /* Behind struct plumb_dataset. */
@@ -86,9 +85,14 @@ struct plumb_dataset_self {
                                         * apart or a mask makes a prompt */
     unsigned used;                     /* columns of the first row that count */
     char *used_names, *ignored_names;  /* "a, b" */
-    struct plumb_idbuf ids, masks; /* masks: 0 = not trained on, for completions with such tokens */
-    struct plumb_lists lists;
-    struct plumb_rows rows, pending; /* pending: rejected halves of pairs taken apart */
+    struct plumb_store ids, rows;      /* int32_t, struct plumb_row */
+    struct plumb_store masks;          /* int32_t, 0 = not trained on: of completions with such */
+    struct plumb_store spans, scores;  /* candidates of ranked rows, a row's behind another's */
+    struct plumb_store pending;        /* rows: rejected halves of pairs taken apart */
+    struct plumb_ids *candidates;      /* of the spans, once all rows are read */
+    struct plumb_index index;
+    size_t touched;                    /* bytes that were looked at since the last forgetting */
+    int64_t last;                      /* example that was looked at last */
     int pairs;                       /* rows since pending was last flushed */
     struct plumb_dataset_report report;
     struct plumb_idbuf scratch[4]; /* ids of the row being read */
@@ -109,6 +113,8 @@ struct plumb_row_source {
     const cJSON *column[PLUMB_COLUMNS]; /* NULL = not used */
 };
 
+/* Row i of a set that is open. */
+const struct plumb_row *plumb_dataset_row(const struct plumb_dataset_self *d, int64_t i);
 /* Whether TRL's columns for this use are there, of kinds that they can have. */
 bool plumb_columns_fit(const struct plumb_dataset_self *d, const cJSON *row);
 /* Takes the layout from the first row, an object. Fails with PLUMB_EINVAL or PLUMB_ENOTSUP, which

@@ -226,7 +226,7 @@ int plumb_dataset_show_example(FILE *f, const struct plumb_dataset *set,
     struct plumb_example e;
     char where[512];
     PLUMB_TRY(set->get(set->self, index, &e));
-    const struct show o = { f, set, d, text, &d->rows.row[index], colour };
+    const struct show o = { f, set, d, text, plumb_dataset_row(d, index), colour };
     plumb_dataset_where(set, index, where, sizeof where);
     fprintf(f, "example %" PRId64 " (%s), %s\n", index, where, plumb_dataset_type_name(set->type));
     if (set->type != PLUMB_DATA_LANGUAGE_MODELING && d->o.use != PLUMB_USE_REWARD)

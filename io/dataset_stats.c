@@ -45,7 +45,7 @@ static void count_example(const struct plumb_dataset *set, const struct plumb_te
         longest = n > longest ? n : longest;
         t->tokens += n;
         t->trained += plumb_count_trained(d, e, side);
-        const unsigned w = text ? plumb_faults_of(d, text, e, &d->rows.row[i], side) : 0;
+        const unsigned w = text ? plumb_faults_of(d, text, e, plumb_dataset_row(d, i), side) : 0;
         for (int k = 0; k < PLUMB_FAULTS; k++)
             t->with[k] += w >> k & 1;
     }

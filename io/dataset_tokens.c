@@ -199,7 +199,7 @@ static void cut(struct plumb_dataset_self *d, struct parts *p, struct plumb_row 
 static int keep_span(struct plumb_dataset_self *d, struct plumb_ids from, struct plumb_span *out)
 {
     *out = (struct plumb_span){ d->ids.n, from.n };
-    return push_all(&d->ids, from.id, from.n);
+    return plumb_store_push(&d->ids, from.id, from.n);
 }
 
 /* Whether the loss sees a token of this completion. The first of a sequence has no prediction. */
@@ -220,7 +220,7 @@ static int keep_mask(struct plumb_dataset_self *d, const struct parts *p, struct
         all = all && p->mask[i];
     if (all) return PLUMB_OK;
     row->mask = d->masks.n + 1;
-    return push_all(&d->masks, p->mask, n);
+    return plumb_store_push(&d->masks, p->mask, n);
 }
 
 /* Cuts an example to max_length and appends its ids; *kept = false when it is dropped. */

@@ -24,6 +24,10 @@
  * tokenizer.json (in a GGUF file they do). */
 int plumb_tokenizer_open(struct plumb_text *t, const char *path);
 
+/* A hash of the files that plumb_tokenizer_open reads of `path` (a GGUF file whole), chat templates
+ * in files of their own aside. */
+int plumb_tokenizer_hash(const char *path, uint64_t *h);
+
 /* A vocabulary as GGUF files hold it. All arrays are copied. */
 struct plumb_vocabulary {
     /* "gpt2" (byte-level, with merges) or "llama" (SentencePiece pieces with scores) */

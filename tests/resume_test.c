@@ -25,7 +25,8 @@ static struct arguments arguments_of(const struct course *c, const char *out)
     struct arguments a = tiny_arguments(&t, c->command, c->data, out);
     for (int i = 0; c->extra[i]; i++) {
         const size_t n = strlen(c->extra[i]);
-        const bool is_file = n > 6 && !strcmp(c->extra[i] + n - 6, ".jsonl");
+        const bool is_file = (n > 6 && !strcmp(c->extra[i] + n - 6, ".jsonl")) ||
+                             (i > 0 && !strcmp(c->extra[i - 1], "--dataset_cache"));
         ADD(&a, is_file ? tiny_kept(&t, c->extra[i]) : c->extra[i]);
     }
     return a;
@@ -153,6 +154,23 @@ Test(resume, kto_with_precomputed_reference)
                                 "--test_split_size", "0.4", "--eval_strategy", "steps",
                                 "--max_steps", "13" } };
     expect_same_bits(&c, KILLS);
+}
+
+/* Killed while the index is written or later, and alone or beside a run that has it already. */
+Test(resume, dpo_with_rows_from_an_index)
+{
+    const struct course c = { "dpo",
+                              "pairs.jsonl",
+                              { SMALL, EVAL, "--bf16", "false", "--max_steps", "13",
+                                "--dataset_cache", "cache" } };
+    const struct course each = { "kto",
+                                 "rated.jsonl",
+                                 { SMALL, "--bf16", "false", "--max_steps", "13",
+                                   "--dataset_memory_limit", "0" } };
+    expect_same_bits(&c, KILLS);
+    plumb_folder_remove(tiny_path(&t, "a"));
+    plumb_folder_remove(tiny_path(&t, "b"));
+    expect_same_bits(&each, KILLS);
 }
 
 /* The mean of all rewards so far is part of the state. */

@@ -90,6 +90,7 @@ static const struct plumb_option data_rows[] = {
           "longest sequence, prompt and completion together; longer ones are cut or dropped"),
     R_CHOICE(C, "dataset_format", dataset_format, "auto", PLUMB_FORMAT_HELP,
              R_LIST(PLUMB_FORMAT_NAMES)),
+    R_TEXT(C, dataset_cache, PLUMB_OPT_NONE, NULL, PLUMB_CACHE_HELP),
     R_BOOL(C, skip_bad_rows, "false", "count and skip faulty rows instead of stopping"),
     R_INT(C, per_device_eval_batch_size, 0, 1, 1 << 20, "8", "rows", "computed at a time"),
     R_BOOL(C, share_prompts, "true",

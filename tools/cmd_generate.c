@@ -43,6 +43,7 @@ static const struct plumb_option text_rows[] = {
 static const struct plumb_option shared_rows[] = {
     R_CHOICE(C, "dataset_format", dataset_format, "auto", PLUMB_FORMAT_HELP,
              R_LIST(PLUMB_FORMAT_NAMES)),
+    R_TEXT(C, dataset_cache, PLUMB_OPT_NONE, NULL, PLUMB_CACHE_HELP),
     R_BOOL(C, skip_bad_rows, "false", "count and skip faulty rows instead of stopping"),
     R_BOOL(C, quiet, "false", "only warnings, no progress line"),
     R_END,

@@ -9,6 +9,7 @@
 #include "io/gguf_model.h"
 #include "io/hf_config.h"
 #include "io/tokenizer.h"
+#include "tools/dataset_cache.h"
 #include "tools/dataset_files.h"
 #include "tools/option_rows.h"
 #include "tools/train_options.h"
@@ -58,6 +59,7 @@ const struct plumb_option plumb_inspect_dataset_rows[] = {
              R_LIST(PLUMB_FORMAT_NAMES)),
     R_BOOL(C, assistant_only_loss, "false",
            "of conversations for sft, train on the assistant's tokens alone"),
+    R_TEXT(C, dataset_cache, PLUMB_OPT_NONE, NULL, PLUMB_CACHE_HELP),
     R_BOOL(C, skip_bad_rows, "false", "count and skip faulty rows instead of stopping"),
     R_END,
 };
@@ -81,11 +83,13 @@ const char *plumb_inspect_dataset_name(const struct plumb_inspect_dataset *c)
     return c->dataset ? c->dataset : c->dataset_name;
 }
 
-static int open_set(const struct plumb_inspect_dataset *c, const struct plumb_dataset_files *files,
+static int open_set(const char *model, const struct plumb_inspect_dataset *c,
+                    const struct plumb_dataset_files *files,
                     const struct plumb_text *text, struct plumb_chat *chat, int64_t vocab,
                     struct plumb_dataset *set)
 {
-    const struct plumb_dataset_options o = {
+    struct plumb_dataset_cache cache;
+    struct plumb_dataset_options o = {
         .paths = (const char *const *)files->path,
         .path_count = files->count,
         .use = trainers[c->trainer].use,
@@ -100,6 +104,8 @@ static int open_set(const struct plumb_inspect_dataset *c, const struct plumb_da
         .assistant_only = c->assistant_only_loss,
         .skip_bad_rows = c->skip_bad_rows,
     };
+    const char *tokenizer = c->tokenizer_name_or_path ? c->tokenizer_name_or_path : model;
+    PLUMB_TRY(plumb_dataset_cache_find(&cache, c->dataset_cache, NULL, 0, tokenizer, &o));
     return plumb_dataset_open(&o, set);
 }
 
@@ -134,7 +140,7 @@ int plumb_inspect_dataset(const char *model, const struct plumb_inspect_dataset 
     if (tokenizer) PLUMB_TRYG(plumb_chat_open(&chat, tokenizer, c->chat_template_path, &text));
     PLUMB_TRYG(plumb_dataset_files_find(plumb_inspect_dataset_name(c), c->dataset_train_split,
                                         false, &files));
-    PLUMB_TRYG(open_set(c, &files, tokenizer ? &text : NULL, tokenizer ? &chat : NULL,
+    PLUMB_TRYG(open_set(model, c, &files, tokenizer ? &text : NULL, tokenizer ? &chat : NULL,
                         config.model.vocab, &set));
     PLUMB_TRYG(show(c, &set, tokenizer ? &text : NULL));
 out:

@@ -20,6 +20,7 @@ struct plumb_inspect_dataset {
     enum plumb_tristate completion_only_loss;
     enum plumb_dataset_format dataset_format;
     bool assistant_only_loss;
+    const char *dataset_cache;
     bool skip_bad_rows;
 };
 extern const struct plumb_option plumb_inspect_dataset_rows[];

@@ -36,6 +36,12 @@ static int find_build_id(struct dl_phdr_info *info, size_t bytes, void *out)
     return 1; /* the program comes first; libraries are not looked at */
 }
 
+void plumb_manifest_build(char out[44])
+{
+    out[0] = 0;
+    dl_iterate_phdr(find_build_id, out);
+}
+
 /* "model name" of /proc/cpuinfo, "" where it is not to be had. */
 static void find_processor(char *out, size_t n)
 {
@@ -66,9 +72,9 @@ static void put_hash(cJSON *o, const char *key, uint64_t hash)
 /* What decides the numbers of a run, besides its options. */
 static cJSON *machine_json(void)
 {
-    char id[44] = "", processor[256], library[64];
+    char id[44], processor[256], library[64];
     cJSON *o = cJSON_CreateObject();
-    dl_iterate_phdr(find_build_id, id);
+    plumb_manifest_build(id);
     find_processor(processor, sizeof processor);
     plumb_matmul_version(library, sizeof library);
     put_text(o, "plumb", PLUMB_VERSION);
@@ -116,8 +122,10 @@ int plumb_manifest_write(const struct plumb_manifest *m, const char *path)
 /* Options that change no number of a run that continues. */
 static bool is_harmless(const char *option)
 {
-    static const char *const names[] = { "resume_from_checkpoint", "overwrite_output_dir", "quiet",
-                                         "save_total_limit",       "output_dir",           NULL };
+    static const char *const names[] = { "resume_from_checkpoint", "overwrite_output_dir",
+                                         "quiet",                  "save_total_limit",
+                                         "output_dir",             "dataset_cache",
+                                         "dataset_memory_limit",   NULL };
     for (const char *const *n = names; *n; n++)
         if (strcmp(*n, option) == 0) return true;
     return false;

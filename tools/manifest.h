@@ -11,6 +11,8 @@ struct plumb_manifest {
     bool keeps_eval; /* checkpoints hold results for the evaluation rows */
 };
 
+/* Names this build of the program: of one length, or "". */
+void plumb_manifest_build(char out[44]);
 /* A hash of the tensors' names, dtypes, shapes and bytes. Reads all of them: memory speed. */
 uint64_t plumb_manifest_hash_weights(const struct plumb_weights *w);
 /* Writes the manifest, whole or not at all: versions of this program, its build, compiler and

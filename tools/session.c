@@ -13,6 +13,7 @@
 #include "io/json.h"
 #include "runtime/read.h"
 #include "runtime/transfer.h"
+#include "tools/dataset_cache.h"
 #include "tools/dataset_files.h"
 #include "tools/model_files.h"
 #include "tools/signals.h"
@@ -39,9 +40,10 @@ int plumb_session_dataset(struct plumb_session *s, const char *name, const char 
                           bool optional, struct plumb_dataset *out)
 {
     struct plumb_dataset_files files = { 0 };
+    struct plumb_dataset_cache cache;
     const struct plumb_train_config *c = s->wish.config;
     PLUMB_TRY(plumb_dataset_files_find(name, split, optional, &files));
-    const struct plumb_dataset_options o = {
+    struct plumb_dataset_options o = {
         .paths = (const char *const *)files.path,
         .path_count = files.count,
         .use = s->wish.use,
@@ -56,7 +58,13 @@ int plumb_session_dataset(struct plumb_session *s, const char *name, const char 
         .assistant_only = s->wish.assistant_only,
         .skip_bad_rows = c->skip_bad_rows,
     };
-    const int rc = files.count > 0 ? plumb_dataset_open(&o, out) : PLUMB_OK;
+    const char *tokenizer = c->tokenizer_name_or_path ? c->tokenizer_name_or_path
+                                                      : c->model_name_or_path;
+    int rc = PLUMB_OK;
+    if (files.count > 0)
+        rc = plumb_dataset_cache_find(&cache, c->dataset_cache, c->output_dir,
+                                      c->dataset_memory_limit, s->has_text ? tokenizer : NULL, &o);
+    if (files.count > 0 && !rc) rc = plumb_dataset_open(&o, out);
     plumb_dataset_files_release(&files);
     return rc;
 }

@@ -7,6 +7,10 @@
 #define PLUMB_FORMAT_HELP                                                                          \
     "what rows look like; auto goes by their columns and refuses those that can be read in two "   \
     "ways"
+#define PLUMB_CACHE_HELP                                                                           \
+    "folder for indexes of tokenised rows, which later runs use and large sets are streamed "      \
+    "from; None = rows in memory, in training OUTPUT_DIR/dataset_cache for sets over "             \
+    "dataset_memory_limit"
 
 /* Shared by all trainers; the model's by every command that runs one. */
 extern const struct plumb_option plumb_model_rows[], plumb_lora_rows[], plumb_data_rows[],
