@@ -34,7 +34,8 @@ struct plumb_checkpoint {
     int64_t step;
     cJSON *index;
 };
-/* Opens a checkpoint folder: every listed file must be there with its size. */
+/* Opens a checkpoint folder: every listed file must be there with its size. Memory: at most 48
+ * times the index, plus 8 MiB. */
 int plumb_checkpoint_open(struct plumb_checkpoint *c, const char *path);
 void plumb_checkpoint_release(struct plumb_checkpoint *c); /* takes a zeroed one */
 bool plumb_checkpoint_has(const struct plumb_checkpoint *c, const char *name);

@@ -1,6 +1,7 @@
 /* Datasets: JSONL, JSON and CSV files (plain, gzip or zstd) with TRL's columns become tokenised
  * examples. Everything is read, checked and tokenised when the set is opened, so that a bad row
- * stops a run before it starts. */
+ * stops a run before it starts. Memory: at most 80 times the unpacked rows (160 for CSV, where a
+ * row can be a letter), plus 8 MiB, beside what a chat template writes. */
 #pragma once
 #include <plumb/dataset.h>
 #include <plumb/text.h>

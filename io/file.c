@@ -12,6 +12,8 @@
 
 #define DEFAULT_LIMIT ((size_t)4 << 30)
 #define READ_STEP ((size_t)1 << 20) /* gzread takes an unsigned int */
+#define PACKED_FREE ((size_t)1 << 20)
+#define PACKED_MOST 100 /* bytes from one of gzip */
 
 /* Reads until the end into a growing buffer; one byte past `limit` is enough to refuse the file. */
 static int read_all(gzFile z, const char *path, size_t guess, size_t limit, char **out, size_t *n)
@@ -64,8 +66,12 @@ int plumb_file_read(const char *path, size_t limit, char **out, size_t *n)
         return plumb_fail(PLUMB_EMEM, "could not allocate a buffer to read \"%s\"", path);
     }
     gzbuffer(z, 1 << 17);
-    const int rc = read_all(z, path, sized && st.st_size > 0 ? (size_t)st.st_size : 1 << 16,
-                            limit ? limit : DEFAULT_LIMIT, out, n);
+    if (!limit) limit = DEFAULT_LIMIT;
+    if (sized && !gzdirect(z) && (size_t)st.st_size < (limit - PACKED_FREE) / PACKED_MOST &&
+        limit > PACKED_FREE)
+        limit = PACKED_FREE + PACKED_MOST * (size_t)st.st_size;
+    const int rc = read_all(z, path, sized && st.st_size > 0 ? (size_t)st.st_size : 1 << 16, limit,
+                            out, n);
     gzclose(z);
     return rc;
 }

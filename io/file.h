@@ -4,8 +4,9 @@
 #include <stdio.h>
 
 /* *out = malloc'ed contents + NUL, *n its length; gzip is recognised by its magic bytes. Fails over
- * `limit` bytes (0 = 4 GiB) so that a small hostile archive cannot fill the memory. *out is NULL
- * after a failure. */
+ * `limit` bytes (0 = 4 GiB), and where gzip makes more than 1 MiB + 100 times its own bytes of
+ * itself (text seldom reaches 30), so that a small hostile archive cannot fill the memory. *out is
+ * NULL after a failure. Memory: at most three times the contents while they are read. */
 int plumb_file_read(const char *path, size_t limit, char **out, size_t *n);
 
 struct plumb_map {

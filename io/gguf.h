@@ -1,6 +1,6 @@
 /* GGUF (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md), versions 2 and 3,
  * little-endian: typed metadata, a table of tensors, their bytes. Memory-mapped: opening costs the
- * tables only. */
+ * tables only, at most 32 times their bytes in memory. */
 #pragma once
 #include "io/file.h"
 

@@ -262,6 +262,9 @@ static int read_layer_type(const struct reader *r, const cJSON *t, int64_t i, bo
     return PLUMB_OK;
 }
 
+/* More labels are refused; with more layers plumb_model_params refuses the whole. */
+enum { LABELS = 1 << 16, LAYERS = 1 << 16 };
+
 /* Mistral uses its window in all layers, Qwen from max_window_layers on and only if asked;
  * layer_types says it layer by layer. What is built: the first so many layers. */
 static int read_windows(const struct reader *r)
@@ -280,7 +283,7 @@ static int read_windows(const struct reader *r)
     }
     if (!use) m->window = 0;
     const cJSON *t = types ? types->child : NULL;
-    for (int64_t i = 0; i < m->layers && (t || m->window > 0); i++) {
+    for (int64_t i = 0; i < m->layers && i < LAYERS && (t || m->window > 0); i++) {
         bool on = m->window > 0 && i >= from;
         if (t) PLUMB_TRY(read_layer_type(r, t, i, &on));
         if (on && m->window_layers < i)
@@ -302,9 +305,9 @@ static int read_labels(const struct reader *r)
     int64_t n;
     PLUMB_TRY(plumb_json_i64_or(r->json, "num_labels", r->file, 2, &n));
     if (cJSON_IsObject(labels)) n = cJSON_GetArraySize(labels);
-    if (n < 1)
-        return plumb_fail(PLUMB_EFORMAT, "%s: \"num_labels\" wants to be 1 or more, got %lld",
-                          r->file, (long long)n);
+    if (n < 1 || n > LABELS)
+        return plumb_fail(PLUMB_EFORMAT, "%s: \"num_labels\" wants to be 1 to %d, got %lld",
+                          r->file, LABELS, (long long)n);
     r->out->model.num_labels = n;
     return PLUMB_OK;
 }

@@ -23,7 +23,7 @@ struct plumb_hf_config {
 /* Reads <dir>/config.json, and <dir>/generation_config.json if there is one. A key that changes
  * numbers and is not implemented is an error that names it; a key that nobody knows is a warning
  * that names it (plumb/log.h); a missing key without a default is an error. Dropout is reported,
- * not refused: see plumb_hf_config_check_dropout. */
+ * not refused: see plumb_hf_config_check_dropout. Memory: at most 48 times the file, plus 8 MiB. */
 int plumb_hf_config_read(struct plumb_hf_config *c, const char *dir);
 /* The same from a text; `name` stands for the file in messages. No generation config. */
 int plumb_hf_config_parse(struct plumb_hf_config *c, const char *text, size_t n, const char *name);

@@ -1,6 +1,7 @@
 /* Chat templates: the part of Jinja2 that they use, as transformers sets it up (trim_blocks,
  * lstrip_blocks, loop controls, {% generation %}, an immutable sandbox). A template is a guest: its
- * nesting, memory and work are limited, and what exceeds them is an error. */
+ * nesting, memory and work are limited, and what exceeds them is an error. Memory of a template: at
+ * most 256 times its text, and 256 MiB; of a rendering: 256 MiB and the text that it makes. */
 #pragma once
 #include <plumb/base.h>
 

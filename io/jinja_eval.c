@@ -17,8 +17,25 @@ int plumb_jinja_wrong(const struct plumb_jinja_run *r, const char *fmt, ...)
 
 int plumb_jinja_step(struct plumb_jinja_run *r, int64_t n)
 {
-    r->steps -= n;
+    r->steps -= n < r->steps ? n : r->steps + 1;
+    r->steps -= r->pool->hashed;
+    r->pool->hashed = 0;
     return r->steps >= 0 ? PLUMB_OK : plumb_jinja_wrong(r, "the template takes too long");
+}
+
+int plumb_jinja_look(struct plumb_jinja_run *r, struct plumb_jinja_value v)
+{
+    return v.kind == PLUMB_JINJA_STRING ? plumb_jinja_step(r, (int64_t)(v.s->n / 256)) : PLUMB_OK;
+}
+
+int plumb_jinja_same(struct plumb_jinja_run *r, struct plumb_jinja_value a,
+                     struct plumb_jinja_value b, bool *out)
+{
+    const int64_t x = plumb_jinja_weight(a), y = plumb_jinja_weight(b);
+    *out = false;
+    PLUMB_TRY(plumb_jinja_step(r, x < y ? x : y));
+    *out = plumb_jinja_equal(a, b);
+    return PLUMB_OK;
 }
 
 static const struct plumb_jinja_dict nothing;
@@ -261,6 +278,7 @@ int plumb_jinja_apply(struct plumb_jinja_run *r, const struct plumb_node *e,
                                  e->kind == PLUMB_NODE_TEST ? "test" : "filter", e->name);
     PLUMB_TRY(plumb_jinja_step(r, 1));
     PLUMB_TRY(arguments(r, e, &args));
+    PLUMB_TRY(plumb_jinja_look(r, on));
     return f->call(r, on, &args, out);
 }
 

@@ -23,6 +23,7 @@ static int method_call(struct plumb_jinja_run *r, struct plumb_jinja_object *sel
                        const struct plumb_jinja_args *args, struct plumb_jinja_value *out)
 {
     const struct method *m = self->data;
+    PLUMB_TRY(plumb_jinja_look(r, m->on));
     return m->function->call(r, m->on, args, out);
 }
 static const struct plumb_jinja_class method_class = { "method", method_call, NULL };
@@ -72,6 +73,7 @@ static int dict_get(struct plumb_jinja_run *r, struct plumb_jinja_value on,
     PLUMB_TRY(plumb_jinja_bind(r, "get", args, names, 1, v));
     if (!plumb_jinja_hashable(*v[0]))
         return plumb_jinja_wrong(r, "a %s cannot be a key", plumb_jinja_type(*v[0]));
+    PLUMB_TRY(plumb_jinja_step(r, plumb_jinja_weight(*v[0])));
     const struct plumb_jinja_value *found = plumb_jinja_find(on.d, *v[0]);
     *out = found ? *found : v[1] ? *v[1] : plumb_jinja_none();
     return PLUMB_OK;
@@ -101,10 +103,11 @@ static int seek(struct plumb_jinja_run *r, struct plumb_jinja_value on,
     *count = 0;
     *first = -1;
     for (int64_t i = 0; i < on.l->n; i++) {
-        if (!plumb_jinja_equal(on.l->at[i], args->at[0])) continue;
-        if (!(*count)++) *first = i;
+        bool same;
+        PLUMB_TRY(plumb_jinja_same(r, on.l->at[i], args->at[0], &same));
+        if (same && !(*count)++) *first = i;
     }
-    return plumb_jinja_step(r, on.l->n);
+    return PLUMB_OK;
 }
 
 static int row_count(struct plumb_jinja_run *r, struct plumb_jinja_value on,

@@ -153,14 +153,17 @@ int plumb_jinja_less(struct plumb_jinja_run *r, struct plumb_jinja_value a,
     }
     if (a.kind == b.kind && a.kind == PLUMB_JINJA_STRING) { /* UTF-8 sorts as code points do */
         const size_t n = a.s->n < b.s->n ? a.s->n : b.s->n;
+        PLUMB_TRY(plumb_jinja_step(r, (int64_t)(n / 64)));
         const int c = memcmp(a.s->at, b.s->at, n);
         *out = c ? c < 0 : a.s->n < b.s->n;
         return PLUMB_OK;
     }
     if (a.kind == b.kind && (a.kind == PLUMB_JINJA_LIST || a.kind == PLUMB_JINJA_TUPLE)) {
-        for (int64_t i = 0; i < a.l->n && i < b.l->n; i++)
-            if (!plumb_jinja_equal(a.l->at[i], b.l->at[i]))
-                return plumb_jinja_less(r, a.l->at[i], b.l->at[i], out);
+        for (int64_t i = 0; i < a.l->n && i < b.l->n; i++) {
+            bool same;
+            PLUMB_TRY(plumb_jinja_same(r, a.l->at[i], b.l->at[i], &same));
+            if (!same) return plumb_jinja_less(r, a.l->at[i], b.l->at[i], out);
+        }
         *out = a.l->n < b.l->n;
         return PLUMB_OK;
     }
@@ -172,8 +175,8 @@ int plumb_jinja_compare(struct plumb_jinja_run *r, char op, struct plumb_jinja_v
 {
     *out = false;
     if (op == '=' || op == '!') {
-        PLUMB_TRY(plumb_jinja_step(r, 1));
-        *out = plumb_jinja_equal(a, b) == (op == '=');
+        PLUMB_TRY(plumb_jinja_same(r, a, b, out));
+        *out = *out == (op == '=');
         return PLUMB_OK;
     }
     if (op == 'i' || op == 'n') {
@@ -201,13 +204,13 @@ int plumb_jinja_contains(struct plumb_jinja_run *r, struct plumb_jinja_value in,
     }
     if (in.kind == PLUMB_JINJA_DICT) {
         if (!plumb_jinja_hashable(v)) return unfit(r, "in", v, in);
+        PLUMB_TRY(plumb_jinja_step(r, plumb_jinja_weight(v)));
         *out = plumb_jinja_find(in.d, v) != NULL;
         return PLUMB_OK;
     }
     PLUMB_TRY(plumb_jinja_items(r, in, &in));
     for (int64_t i = 0; i < in.l->n && !*out; i++) {
-        PLUMB_TRY(plumb_jinja_step(r, 1));
-        *out = plumb_jinja_equal(in.l->at[i], v);
+        PLUMB_TRY(plumb_jinja_same(r, in.l->at[i], v, out));
     }
     return PLUMB_OK;
 }
@@ -315,6 +318,7 @@ int plumb_jinja_item(struct plumb_jinja_run *r, struct plumb_jinja_value on,
     *out = plumb_jinja_undefined(name);
     if (on.kind == PLUMB_JINJA_UNDEFINED) return unfit(r, "[]", on, index);
     if (on.kind == PLUMB_JINJA_DICT) {
+        PLUMB_TRY(plumb_jinja_step(r, plumb_jinja_weight(index)));
         const struct plumb_jinja_value *v = plumb_jinja_find(on.d, index);
         if (v) *out = *v;
         if (v) return PLUMB_OK;

@@ -83,7 +83,9 @@ static int changed(struct plumb_jinja_run *r, struct plumb_jinja_object *self,
     PLUMB_TRY(plumb_jinja_row(r->pool, PLUMB_JINJA_TUPLE, args->n, &now));
     for (int64_t i = 0; i < args->n; i++)
         PLUMB_TRY(plumb_jinja_push(r->pool, now, args->at[i]));
-    *out = plumb_jinja_bool(!l->has_changed || !plumb_jinja_equal(l->changed, now));
+    bool same = false;
+    if (l->has_changed) PLUMB_TRY(plumb_jinja_same(r, l->changed, now, &same));
+    *out = plumb_jinja_bool(!same);
     l->has_changed = true;
     l->changed = now;
     return PLUMB_OK;

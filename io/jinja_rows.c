@@ -310,6 +310,7 @@ static int map(struct plumb_jinja_run *r, struct plumb_jinja_value on,
     for (int64_t i = 0; i < on.l->n; i++) {
         struct plumb_jinja_value v;
         PLUMB_TRY(plumb_jinja_step(r, 1));
+        PLUMB_TRY(plumb_jinja_look(r, on.l->at[i]));
         PLUMB_TRY(f ? f->call(r, on.l->at[i], &rest, &v)
                     : plumb_jinja_path(r, on.l->at[i], *attribute, &v));
         if (!f && other && v.kind == PLUMB_JINJA_UNDEFINED) v = *other;
@@ -336,6 +337,7 @@ static int choose(struct plumb_jinja_run *r, struct plumb_jinja_value on,
         struct plumb_jinja_value v = on.l->at[i];
         PLUMB_TRY(plumb_jinja_step(r, 1));
         if (attribute) PLUMB_TRY(plumb_jinja_path(r, v, args->at[0], &v));
+        PLUMB_TRY(plumb_jinja_look(r, v));
         if (test) PLUMB_TRY(test->call(r, v, &rest, &v));
         if (plumb_jinja_truth(v) == keep) PLUMB_TRY(plumb_jinja_push(r->pool, *out, on.l->at[i]));
     }
@@ -379,7 +381,9 @@ static int groupby(struct plumb_jinja_run *r, struct plumb_jinja_value on,
     PLUMB_TRY(plumb_jinja_row(r->pool, PLUMB_JINJA_LIST, 0, out));
     for (int64_t i = 0; i < sorted.l->n; i++) {
         PLUMB_TRY(key_of(r, sorted.l->at[i], v[0], exact, &key));
-        if (i == 0 || !plumb_jinja_equal(key, before)) {
+        bool same = false;
+        if (i) PLUMB_TRY(plumb_jinja_same(r, key, before, &same));
+        if (!same) {
             struct plumb_jinja_value pair;
             PLUMB_TRY(plumb_jinja_path(r, sorted.l->at[i], *v[0], &shown));
             if (shown.kind == PLUMB_JINJA_UNDEFINED && v[1]) shown = *v[1];

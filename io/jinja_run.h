@@ -37,6 +37,11 @@ int plumb_jinja_wrong(const struct plumb_jinja_run *r, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* Counts work; fails when a template has had its share. */
 int plumb_jinja_step(struct plumb_jinja_run *r, int64_t n);
+/* Counts the work of looking at a text. */
+int plumb_jinja_look(struct plumb_jinja_run *r, struct plumb_jinja_value v);
+/* plumb_jinja_equal, counted. */
+int plumb_jinja_same(struct plumb_jinja_run *r, struct plumb_jinja_value a,
+                     struct plumb_jinja_value b, bool *out);
 
 /* Arguments by the parameters' names (closed by NULL): v[i] = the i-th, NULL where absent. */
 int plumb_jinja_bind(struct plumb_jinja_run *r, const char *function,

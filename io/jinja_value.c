@@ -10,7 +10,8 @@ struct plumb_jinja_block {
     size_t used, room;
     _Alignas(16) char at[];
 };
-enum { BLOCK = 1 << 16, SMALL = 8 };
+enum { BLOCK = 1 << 16, SMALL = 8, NESTED = 1000, KEY_WEIGHT = 256 };
+static const int64_t endless = INT64_MAX / 4;
 
 int plumb_jinja_take(struct plumb_jinja_pool *pool, size_t bytes, void **out)
 {
@@ -90,6 +91,29 @@ int plumb_jinja_row(struct plumb_jinja_pool *pool, enum plumb_jinja_kind kind, i
     return PLUMB_OK;
 }
 
+int64_t plumb_jinja_weight(struct plumb_jinja_value v)
+{
+    switch (v.kind) {
+    case PLUMB_JINJA_STRING: return 1 + (int64_t)(v.s->n / 64);
+    case PLUMB_JINJA_LIST:
+    case PLUMB_JINJA_TUPLE: return 1 + v.l->weight;
+    case PLUMB_JINJA_DICT: return 1 + v.d->weight;
+    default: return 1;
+    }
+}
+
+/* Notes that a row or dict holds v. */
+static int hold(int64_t *weight, int *depth, struct plumb_jinja_value v)
+{
+    const int within = v.kind == PLUMB_JINJA_DICT                                  ? v.d->depth + 1
+                       : v.kind == PLUMB_JINJA_LIST || v.kind == PLUMB_JINJA_TUPLE ? v.l->depth + 1
+                                                                                   : 0;
+    *weight += plumb_jinja_weight(v);
+    if (*weight > endless) *weight = endless;
+    if (within > *depth) *depth = within;
+    return within < NESTED ? PLUMB_OK : plumb_fail(PLUMB_EFORMAT, "a value nests too deep");
+}
+
 int plumb_jinja_push(struct plumb_jinja_pool *pool, struct plumb_jinja_value row,
                      struct plumb_jinja_value v)
 {
@@ -103,7 +127,7 @@ int plumb_jinja_push(struct plumb_jinja_pool *pool, struct plumb_jinja_value row
         l->room = room;
     }
     l->at[l->n++] = v;
-    return PLUMB_OK;
+    return hold(&l->weight, &l->depth, v);
 }
 
 int plumb_jinja_dict(struct plumb_jinja_pool *pool, struct plumb_jinja_value *out)
@@ -117,6 +141,7 @@ int plumb_jinja_dict(struct plumb_jinja_pool *pool, struct plumb_jinja_value *ou
 bool plumb_jinja_hashable(struct plumb_jinja_value v)
 {
     if (v.kind == PLUMB_JINJA_LIST || v.kind == PLUMB_JINJA_DICT) return false;
+    if (v.kind == PLUMB_JINJA_TUPLE && v.l->weight > KEY_WEIGHT) return false;
     for (int64_t i = 0; v.kind == PLUMB_JINJA_TUPLE && i < v.l->n; i++)
         if (!plumb_jinja_hashable(v.l->at[i])) return false;
     return true;
@@ -190,6 +215,8 @@ int plumb_jinja_put(struct plumb_jinja_pool *pool, struct plumb_jinja_dict *d,
         return plumb_fail(PLUMB_EFORMAT, "a %s cannot be a key", plumb_jinja_type(key));
     const uint64_t hash = hash_of(key);
     const int64_t i = where(d, key, hash);
+    pool->hashed += plumb_jinja_weight(key);
+    PLUMB_TRY(hold(&d->weight, &d->depth, v));
     if (i >= 0) {
         d->at[i].value = v;
         return PLUMB_OK;

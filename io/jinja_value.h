@@ -6,6 +6,7 @@
 struct plumb_jinja_pool {
     struct plumb_jinja_block *blocks;
     size_t used, limit; /* bytes */
+    int64_t hashed;     /* work on keys that no step has counted yet */
 };
 /* *out = zeroed memory, aligned to 16; fails with PLUMB_EMEM when the limit is reached. */
 int plumb_jinja_take(struct plumb_jinja_pool *pool, size_t bytes, void **out);
@@ -49,6 +50,8 @@ struct plumb_jinja_value {
 struct plumb_jinja_list {
     int64_t n, room;
     struct plumb_jinja_value *at;
+    int64_t weight; /* of all that is in it, as often as it is: see plumb_jinja_weight */
+    int depth;      /* of what is in it */
 };
 
 struct plumb_jinja_entry {
@@ -60,6 +63,8 @@ struct plumb_jinja_dict { /* in order of insertion */
     struct plumb_jinja_entry *at;
     int32_t *slot; /* entry + 1 by hash; NULL while small */
     int64_t slots;
+    int64_t weight;
+    int depth;
 };
 
 struct plumb_jinja_run;
@@ -148,10 +153,14 @@ const struct plumb_jinja_value *plumb_jinja_find_text(const struct plumb_jinja_d
 int plumb_jinja_object(struct plumb_jinja_pool *pool, const struct plumb_jinja_class *class,
                        void *data, struct plumb_jinja_value *out);
 
+/* The steps that a walk over a value takes. A value that holds another twice, which holds a third
+ * twice, and so on, is small in memory and endless to walk. */
+int64_t plumb_jinja_weight(struct plumb_jinja_value v);
+
 bool plumb_jinja_truth(struct plumb_jinja_value v);
-/* Python's ==. */
+/* Python's ==. Where a template chooses the values: plumb_jinja_same. */
 bool plumb_jinja_equal(struct plumb_jinja_value a, struct plumb_jinja_value b);
-/* Whether dicts can have it as a key. */
+/* Whether dicts can have it as a key. Of tuples only small ones. */
 bool plumb_jinja_hashable(struct plumb_jinja_value v);
 /* "int", "str", ... for messages. */
 const char *plumb_jinja_type(struct plumb_jinja_value v);

@@ -50,6 +50,8 @@ extern const struct plumb_tok_kind plumb_tok_normalizers[], plumb_tok_pretokeniz
     plumb_tok_decoders[];
 
 #define PLUMB_TOK_STEPS 32
+/* Bytes of an added token or a piece of Unigram: a text is compared with them at every place. */
+#define PLUMB_TOK_LONGEST 1024
 struct plumb_tok_steps {
     struct plumb_tok_step step[PLUMB_TOK_STEPS];
     int n;
@@ -96,7 +98,7 @@ struct plumb_tok_bpe_data {
 struct plumb_tok_unigram_data {
     double *score; /* by id; -INFINITY = no text becomes this piece */
     double least;
-    size_t longest; /* bytes of a piece */
+    struct plumb_tok_trie trie; /* of the pieces: ids */
     uint8_t *type;  /* by id, of a tokenizer.model: see tok_spm.c */
     size_t score_capacity, type_capacity;
     bool has_user_defined;
@@ -141,6 +143,7 @@ struct plumb_tok_work {
     struct plumb_idbuf *out;
     bool valid;                    /* the text of this call is UTF-8 */
     bool headless;                 /* the normalizers took away how the stretch at hand began */
+    size_t limit; /* of what this call may make of its text: bytes between steps, ids */
     struct plumb_textspans *spans; /* where tokens stand; NULL = nobody asks, nothing is noted */
     struct plumb_tok_place place;  /* with spans: of the text at hand */
     struct plumb_tok_bytes whole;  /* origins of the caller's text */
@@ -200,6 +203,9 @@ int plumb_tok_read(struct plumb_tok *t, const char *path, struct plumb_tok_names
 int plumb_tok_configure(struct plumb_tok *t, const struct plumb_tok_configs *c,
                         struct plumb_tok_names *names);
 
+/* tok_unigram.c: after the last piece. */
+int plumb_tok_unigram_finish(struct plumb_tok *t, const char *where);
+
 /* tok_spm.c */
 int plumb_tok_read_spm(struct plumb_tok *t, const char *path, struct plumb_tok_names *names);
 
@@ -216,6 +222,9 @@ struct plumb_tok_walk plumb_tok_walk(struct plumb_tok_work *w, const struct plum
 int plumb_tok_walk_next(struct plumb_tok_walk *walk, size_t *start, size_t *end, bool *found);
 int plumb_tok_replace(struct plumb_tok_work *w, const struct plumb_tok_step *step, const char *s,
                       size_t n, struct plumb_tok_bytes *out);
+
+/* Steps that replace can make anything of a text: a hostile file would fill the memory. */
+int plumb_tok_check_size(const struct plumb_tok_work *w, size_t n);
 
 /* tok_normalize.c, tok_pretokenize.c, tok_decode.c */
 int plumb_tok_normalize(struct plumb_tok_work *w, const char *s, size_t n, const char **out,
@@ -295,6 +304,8 @@ int plumb_tok_map_byte(struct plumb_tok_work *w, struct plumb_tok_bytes *out, co
 int plumb_tok_unmap(int32_t cp); /* the byte, -1 = none */
 
 /* tok_added.c */
+int plumb_tok_trie_put(struct plumb_tok_trie *trie, const char *s, size_t n, int32_t token);
+void plumb_tok_trie_release(struct plumb_tok_trie *trie);
 void plumb_tok_add_begin(struct plumb_tok *t); /* before each list of added tokens */
 /* An id that the model's vocabulary or an earlier list does not give is the next free one;
  * wanted_id (-1 = none) is what the file says, and only compared. */

@@ -51,6 +51,9 @@ int plumb_tok_add(struct plumb_tok *t, const char *content, const struct plumb_t
                   int64_t wanted_id, const char *where)
 {
     if (!*content) return PLUMB_OK;
+    if (strlen(content) > PLUMB_TOK_LONGEST)
+        return plumb_fail(PLUMB_ENOTSUP, "%s: added token \"%.80s...\" is over %d bytes", where,
+                          content, PLUMB_TOK_LONGEST);
     int32_t id = plumb_tok_find(t, content);
     if (id < 0) {
         if (t->next_added > PLUMB_TOK_MAX_ID)
@@ -74,7 +77,7 @@ int plumb_tok_add(struct plumb_tok *t, const char *content, const struct plumb_t
     return plumb_tok_pieces_put(&t->added_pieces, content, entry->bytes, id, false, where);
 }
 
-static int trie_put(struct plumb_tok_trie *trie, const char *s, size_t n, int32_t token)
+int plumb_tok_trie_put(struct plumb_tok_trie *trie, const char *s, size_t n, int32_t token)
 {
     size_t node = 0;
     for (size_t i = 0; i <= n; i++) {
@@ -115,6 +118,7 @@ int plumb_tok_added_finish(struct plumb_tok *t, struct plumb_tok_work *w)
         const char *s = a->content;
         size_t n = a->bytes;
         w->valid = true;
+        w->limit = 16 * PLUMB_TOK_LONGEST;
         if (a->flags.normalized) PLUMB_TRY(plumb_tok_normalize(w, s, n, &s, &n));
         struct plumb_tok_bytes pattern = { 0 };
         PLUMB_TRY(plumb_tok_bytes_put(&pattern, s, n));
@@ -122,12 +126,12 @@ int plumb_tok_added_finish(struct plumb_tok *t, struct plumb_tok_work *w)
         a->pattern_bytes = n;
         a->skipped = is_special_text(t, s, n);
         struct plumb_tok_trie *trie = a->flags.normalized ? &t->normalized : &t->raw;
-        if (n) PLUMB_TRY(trie_put(trie, s, n, (int32_t)i));
+        if (n) PLUMB_TRY(plumb_tok_trie_put(trie, s, n, (int32_t)i));
     }
     return PLUMB_OK;
 }
 
-static void trie_release(struct plumb_tok_trie *trie)
+void plumb_tok_trie_release(struct plumb_tok_trie *trie)
 {
     plumb_tok_pairs_release(&trie->child);
     free(trie->token);
@@ -142,8 +146,8 @@ void plumb_tok_added_release(struct plumb_tok *t)
     free(t->added);
     free(t->added_of);
     plumb_tok_pieces_release(&t->added_pieces);
-    trie_release(&t->raw);
-    trie_release(&t->normalized);
+    plumb_tok_trie_release(&t->raw);
+    plumb_tok_trie_release(&t->normalized);
     plumb_regex_free(t->word_character);
 }
 
@@ -203,7 +207,7 @@ static int within_word(struct plumb_tok_work *w, const char *s, size_t n, size_t
 int plumb_tok_cut_added(struct plumb_tok_work *w, const struct plumb_tok_trie *trie, const char *s,
                         size_t n, bool first, plumb_tok_text_fn *between)
 {
-    size_t done = 0;
+    size_t done = 0, white_to = 0; /* up to there white space was taken by an rstrip */
     for (size_t i = 0; i < n && trie->nodes; i++) {
         const struct plumb_tok_added *a = trie->starts[(unsigned char)s[i]]
                                               ? longest(w->tok, trie, s + i, n - i)
@@ -223,11 +227,13 @@ int plumb_tok_cut_added(struct plumb_tok_work *w, const struct plumb_tok_trie *t
             start = from;
         }
         if (a->flags.lstrip && start < done) start = done;
+        if (a->flags.rstrip && end < white_to) end = white_to;
         while (a->flags.rstrip && end < n) {
             const size_t more = plumb_utf8_next(s + end, n - end, &cp);
             if (!plumb_tok_is_white(cp)) break;
             end += more;
         }
+        if (a->flags.rstrip) white_to = end;
         if (done < start) PLUMB_TRY(between(w, s + done, start - done, first && done == 0));
         /* rstrip of the token before may have taken all of this one's text */
         if (start < end) PLUMB_TRY(plumb_tok_emit(w, a->id, s + start, end - start));

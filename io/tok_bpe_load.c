@@ -7,15 +7,22 @@
 #include "io/json.h"
 #include "io/tok.h"
 
+/* Ids without a piece that are allowed: tables by id are as long as the largest. */
+enum { GAP = 1 << 16, GAPS = 16 };
+
 int plumb_tok_load_vocab(struct plumb_tok *t, const cJSON *vocab, const char *where)
 {
     if (!cJSON_IsObject(vocab))
         return plumb_fail(PLUMB_EFORMAT, "%s: \"vocab\" wants an object, got %s", where,
                           plumb_json_type(vocab));
+    const int64_t most = GAP + GAPS * (int64_t)cJSON_GetArraySize(vocab);
     for (const cJSON *v = vocab->child; v; v = v->next) {
         if (!cJSON_IsNumber(v) || v->valuedouble != (double)(int64_t)v->valueint)
             return plumb_fail(PLUMB_EFORMAT, "%s: the id of piece \"%.200s\" is no id", where,
                               v->string);
+        if (v->valueint > most)
+            return plumb_fail(PLUMB_EFORMAT, "%s: piece \"%.200s\" has id %d of a vocabulary of %d",
+                              where, v->string, v->valueint, cJSON_GetArraySize(vocab));
         PLUMB_TRY(plumb_tok_pieces_put(&t->pieces, v->string, strlen(v->string), v->valueint, false,
                                        where));
     }

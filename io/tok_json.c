@@ -110,6 +110,8 @@ static int load_added(struct plumb_tok *t, const cJSON *list, const char *where)
     return PLUMB_OK;
 }
 
+enum { TEMPLATE_IDS = 64 };
+
 /* The ids of a special token of a template, in front of `to` or behind it. */
 static int template_token(struct plumb_tok *t, const cJSON *specials, const char *name, bool front,
                           const char *where)
@@ -126,6 +128,9 @@ static int template_token(struct plumb_tok *t, const cJSON *specials, const char
                               "%s: the template's \"%.200s\" has id %.17g, which "
                               "no token has",
                               where, name, v->valuedouble);
+        if (t->before.n + t->after.n == TEMPLATE_IDS)
+            return plumb_fail(PLUMB_ENOTSUP, "%s: over %d special tokens around a text", where,
+                              TEMPLATE_IDS);
         PLUMB_TRY(plumb_idbuf_push(front ? &t->before : &t->after, id));
     }
     return PLUMB_OK;

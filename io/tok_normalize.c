@@ -5,7 +5,6 @@
 
 #include "io/json.h"
 #include "io/tok.h"
-#include "io/tokenizer.h"
 #include "io/utf8.h"
 
 /* A code point and its place before sorting, for runs of combining marks too long for insertion. */
@@ -226,9 +225,7 @@ int plumb_tok_normalize(struct plumb_tok_work *w, const char *s, size_t n, const
         s = to->data ? to->data : "";
         if (w->spans) plumb_tok_enter(w, to);
         n = to->n;
-        if (n > PLUMB_TEXT_LIMIT)
-            return plumb_fail(PLUMB_EINVAL, "the normalizers make a text of %zu bytes, over %zu", n,
-                              PLUMB_TEXT_LIMIT);
+        PLUMB_TRY(plumb_tok_check_size(w, n));
     }
     *out = s;
     *out_n = n;

@@ -52,6 +52,13 @@ int plumb_tok_walk_next(struct plumb_tok_walk *walk, size_t *start, size_t *end,
     return PLUMB_OK;
 }
 
+int plumb_tok_check_size(const struct plumb_tok_work *w, size_t n)
+{
+    if (n <= w->limit) return PLUMB_OK;
+    return plumb_fail(PLUMB_EINVAL, "the tokenizer makes a text grow beyond %zu bytes or ids",
+                      w->limit);
+}
+
 int plumb_tok_replace(struct plumb_tok_work *w, const struct plumb_tok_step *step, const char *s,
                       size_t n, struct plumb_tok_bytes *out)
 {
@@ -64,6 +71,7 @@ int plumb_tok_replace(struct plumb_tok_work *w, const struct plumb_tok_step *ste
         const char *last = s + (end ? end - 1 : 0); /* what the content shares its place with */
         PLUMB_TRY(plumb_tok_put_for(w, out, step->content, step->content_bytes, last, end > 0));
         if (!out->n) w->headless = true;
+        PLUMB_TRY(plumb_tok_check_size(w, out->n));
         done = end;
     }
 }

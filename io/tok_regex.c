@@ -8,7 +8,11 @@
 #include "io/utf8.h"
 
 /* A backtracking stack of compiled code; what needs more is run by the interpreter. */
-enum { STACK_FIRST = 32 << 10, STACK_LAST = 8 << 20, MOST_STEPS = 10000000 };
+enum { STACK_FIRST = 32 << 10, STACK_LAST = 8 << 20, HEAP_KIB = 128 << 10 };
+/* PCRE2 limits the steps of each place where a match may start, not of a call. So every place has
+ * few, more than words take, and those that want more (a greedy run goes back over itself) share
+ * an allowance that grows with the text. */
+enum { PLACE_STEPS = 4096, MORE = 16, SHARED_STEPS = 10000000, STEPS_PER_BYTE = 256 };
 
 /* What the engines read differently, as Oniguruma has it: outside and inside of [...]. Its \w
  * outside also takes the numbers of Latin-1. */
@@ -160,6 +164,7 @@ static int scratch_prepare(struct plumb_regex_scratch *scratch)
         return plumb_fail(PLUMB_EMEM, "could not allocate the memory of a regular expression");
     }
     pcre2_jit_stack_assign(scratch->context, NULL, scratch->stack);
+    pcre2_set_heap_limit(scratch->context, HEAP_KIB);
     return PLUMB_OK;
 }
 
@@ -193,20 +198,52 @@ static bool stretch(struct plumb_regex_walk *walk)
     return valid > 0;
 }
 
-static int match(const struct plumb_regex *re, struct plumb_regex_scratch *scratch,
-                 const struct plumb_regex_walk *walk)
+static int attempt(const struct plumb_regex *re, struct plumb_regex_scratch *scratch,
+                   const struct plumb_regex_walk *walk, size_t from, uint32_t options,
+                   uint64_t steps)
 {
     PCRE2_SPTR s = (PCRE2_SPTR)(walk->s + walk->low);
-    const size_t n = walk->high - walk->low, from = walk->from - walk->low;
-    /* A greedy run goes back over itself, so steps grow with the text: a fixed limit would refuse
-     * ten megabytes of spaces. */
-    const uint64_t steps = MOST_STEPS + 16 * (uint64_t)n;
-    pcre2_set_match_limit(scratch->context, steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX);
-    int rc = pcre2_match(re->code, s, n, from, PCRE2_NO_UTF_CHECK, scratch->data, scratch->context);
+    const size_t n = walk->high - walk->low;
+    options |= PCRE2_NO_UTF_CHECK;
+    pcre2_set_match_limit(scratch->context, (uint32_t)steps);
+    int rc = pcre2_match(re->code, s, n, from, options, scratch->data, scratch->context);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
-        rc = pcre2_match(re->code, s, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, scratch->data,
+        rc = pcre2_match(re->code, s, n, from, options | PCRE2_NO_JIT, scratch->data,
                          scratch->context);
     return rc;
+}
+
+/* A match that starts at `from`, with as many steps as it needs and the walk has left. */
+static int match_at(const struct plumb_regex *re, struct plumb_regex_scratch *scratch,
+                    struct plumb_regex_walk *walk, size_t from)
+{
+    uint64_t steps = PLACE_STEPS;
+    for (;;) {
+        const int rc = attempt(re, scratch, walk, from, PCRE2_ANCHORED, steps);
+        if (rc != PCRE2_ERROR_MATCHLIMIT || steps > UINT32_MAX / MORE) return rc;
+        steps *= MORE;
+        walk->steps += steps;
+        if (walk->steps > SHARED_STEPS + STEPS_PER_BYTE * (uint64_t)walk->n) return rc;
+    }
+}
+
+static int match(const struct plumb_regex *re, struct plumb_regex_scratch *scratch,
+                 struct plumb_regex_walk *walk)
+{
+    const size_t n = walk->high - walk->low;
+    int rc = attempt(re, scratch, walk, walk->from - walk->low, 0, PLACE_STEPS);
+    if (rc != PCRE2_ERROR_MATCHLIMIT) return rc;
+    /* Which place took too many is not told: one after the other. */
+    for (size_t from = walk->from - walk->low;;) {
+        int32_t cp;
+        const uint64_t before = walk->steps;
+        rc = match_at(re, scratch, walk, from);
+        if (rc != PCRE2_ERROR_NOMATCH || from == n) return rc;
+        from += plumb_utf8_next(walk->s + walk->low + from, n - from, &cp);
+        if (walk->steps == before) continue;
+        rc = attempt(re, scratch, walk, from, 0, PLACE_STEPS); /* that was the place */
+        if (rc != PCRE2_ERROR_MATCHLIMIT) return rc;
+    }
 }
 
 int plumb_regex_next(const struct plumb_regex *re, struct plumb_regex_scratch *scratch,

@@ -19,6 +19,7 @@ struct plumb_regex_walk {
     bool valid; /* s is known to be UTF-8 */
     size_t from, low, high, last_end;
     bool started, matched;
+    uint64_t steps; /* spent on places that took many */
 };
 
 /* Fails naming `where`, the pattern and the reason. What means different things to the two engines
@@ -28,7 +29,7 @@ int plumb_regex_compile(struct plumb_regex **out, const char *pattern, const cha
 void plumb_regex_free(struct plumb_regex *re); /* takes NULL */
 /* The next match [*start, *end) as Oniguruma's scan finds it (an empty match right after a match
  * does not count); *found tells. Bytes that are not UTF-8 match nothing. Fails where the pattern
- * needs too much backtracking. */
+ * needs too much backtracking: the work of a walk is at most linear in n. */
 int plumb_regex_next(const struct plumb_regex *re, struct plumb_regex_scratch *scratch,
                      struct plumb_regex_walk *walk, size_t *start, size_t *end, bool *found);
 void plumb_regex_scratch_release(struct plumb_regex_scratch *scratch);

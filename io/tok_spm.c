@@ -91,6 +91,7 @@ static int read_piece(struct spm *m, const char *p, size_t n)
     if (!p || type < NORMAL || type > BYTE || bytes == 0 || m->count > PLUMB_TOK_MAX_ID)
         return broken(m);
     if (plumb_utf8_valid(text, bytes) != bytes || memchr(text, 0, bytes)) return broken(m);
+    if (type == BYTE && (bytes != 6 || memcmp(text, "<0x", 3) || text[5] != '>')) return broken(m);
     PLUMB_TRY(
         plumb_tok_grow(&u->score, &u->score_capacity, (size_t)m->count + 1, sizeof *u->score));
     PLUMB_TRY(plumb_tok_grow(&u->type, &u->type_capacity, (size_t)m->count + 1, 1));
@@ -98,7 +99,6 @@ static int read_piece(struct spm *m, const char *p, size_t n)
     u->score[m->count] = type == NORMAL || type == USER_DEFINED ? (double)score : -INFINITY;
     if (type == NORMAL) u->least = fmin(u->least, (double)score);
     if (type == NORMAL) m->most = fmax(m->most, (double)score);
-    if (bytes > u->longest) u->longest = bytes;
     return plumb_tok_pieces_put(&m->t->pieces, text, bytes, m->count++, true, m->where);
 }
 
@@ -148,9 +148,13 @@ static int read_model(struct spm *m, const char *p, size_t n)
 static size_t user_defined(const struct plumb_tok *t, const char *s, size_t n)
 {
     const struct plumb_tok_unigram_data *u = &t->unigram;
-    size_t longest = 0;
-    for (size_t k = 1; u->has_user_defined && k <= n && k <= u->longest; k++) {
-        const int32_t id = plumb_tok_pieces_find(&t->pieces, s, k);
+    size_t longest = 0, node = 0;
+    for (size_t k = 1; u->has_user_defined && k <= n; k++) {
+        const uint64_t *child = plumb_tok_pairs_find(&u->trie.child,
+                                                     node << 8 | (unsigned char)s[k - 1]);
+        if (!child) break;
+        node = *child;
+        const int32_t id = u->trie.token[node];
         if (id >= 0 && u->type[id] == USER_DEFINED) longest = k;
     }
     return longest;
@@ -271,6 +275,7 @@ static int finish(struct spm *m, struct plumb_tok_names *names)
     }
     for (int i = 0; i < 4; i++)
         if (m->id[i] >= m->count) return broken(m);
+    PLUMB_TRY(plumb_tok_unigram_finish(t, m->where));
     t->model = &plumb_tok_unigram;
     plumb_tok_bpe_finish(t, NULL);
     t->bpe.byte_fallback = m->byte_fallback;

@@ -31,8 +31,21 @@ static int load_scores(struct plumb_tok *t, const cJSON *vocab, const char *wher
         const size_t bytes = strlen(piece->valuestring);
         u->score[id] = score->valuedouble;
         u->least = fmin(u->least, score->valuedouble);
-        u->longest = bytes > u->longest ? bytes : u->longest;
         PLUMB_TRY(plumb_tok_pieces_put(&t->pieces, piece->valuestring, bytes, id, true, where));
+    }
+    return PLUMB_OK;
+}
+
+int plumb_tok_unigram_finish(struct plumb_tok *t, const char *where)
+{
+    for (int32_t id = 0; id < t->pieces.n; id++) {
+        size_t n;
+        const char *s = plumb_tok_piece(&t->pieces, id, &n);
+        if (!s || !n || plumb_tok_pieces_find(&t->pieces, s, n) != id) continue;
+        if (n > PLUMB_TOK_LONGEST)
+            return plumb_fail(PLUMB_ENOTSUP, "%s: piece \"%.80s...\" is over %d bytes", where, s,
+                              PLUMB_TOK_LONGEST);
+        PLUMB_TRY(plumb_tok_trie_put(&t->unigram.trie, s, n, id));
     }
     return PLUMB_OK;
 }
@@ -47,7 +60,7 @@ static int load(struct plumb_tok *t, const cJSON *model, const char *where)
         return plumb_fail(PLUMB_EFORMAT, "%s: unk_id %lld is no piece", where, (long long)unk);
     plumb_tok_bpe_finish(t, NULL);
     t->bpe.unk_id = (int32_t)unk;
-    return PLUMB_OK;
+    return plumb_tok_unigram_finish(t, where);
 }
 
 /* The best way to reach a byte of the word: by piece `id` from byte `from`. */
@@ -75,13 +88,16 @@ static int find_paths(struct plumb_tok_work *w, const char *s, size_t n)
         const size_t length = plumb_utf8_next(s + at, n - at, &cp);
         const double here = w->best[at].score;
         bool single = false;
-        for (size_t k = length; at + k <= n && k <= u->longest;) {
-            const int32_t id = plumb_tok_pieces_find(&t->pieces, s + at, k);
+        size_t node = 0;
+        for (size_t k = 1; at + k <= n; k++) {
+            const uint64_t *child = plumb_tok_pairs_find(&u->trie.child,
+                                                         node << 8 | (unsigned char)s[at + k - 1]);
+            if (!child) break;
+            node = *child;
+            const int32_t id = u->trie.token[node];
             const bool known = id >= 0 && u->score[id] > -INFINITY;
             if (known) offer(&w->best[at + k], here + u->score[id], at, id);
             single = single || (known && k == length);
-            if (at + k == n) break;
-            k += plumb_utf8_next(s + at + k, n - at - k, &cp);
         }
         if (!single)
             offer(&w->best[at + length], here + u->least - UNKNOWN_PENALTY, at, t->bpe.unk_id);

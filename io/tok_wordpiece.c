@@ -6,6 +6,8 @@
 #include "io/tok.h"
 #include "io/utf8.h"
 
+enum { LONGEST_WORD = 1000 }; /* characters: the work on a word grows with its square */
+
 static int load(struct plumb_tok *t, const cJSON *model, const char *where)
 {
     const char *unk = "[UNK]", *prefix = "##";
@@ -15,6 +17,12 @@ static int load(struct plumb_tok *t, const cJSON *model, const char *where)
     if (plumb_json_get(model, "continuing_subword_prefix"))
         PLUMB_TRY(plumb_json_string(model, "continuing_subword_prefix", where, &prefix));
     PLUMB_TRY(plumb_json_i64_or(model, "max_input_chars_per_word", where, 100, &t->longest_word));
+    if (t->longest_word > LONGEST_WORD)
+        return plumb_fail(PLUMB_ENOTSUP, "%s: max_input_chars_per_word is %lld, over %d", where,
+                          (long long)t->longest_word, LONGEST_WORD);
+    if (strlen(prefix) > PLUMB_TOK_LONGEST)
+        return plumb_fail(PLUMB_ENOTSUP, "%s: continuing_subword_prefix is over %d bytes", where,
+                          PLUMB_TOK_LONGEST);
     PLUMB_TRY(plumb_tok_copy(&t->bpe.continuing_prefix, &n, prefix));
     PLUMB_TRY(plumb_tok_load_vocab(t, plumb_json_get(model, "vocab"), where));
     t->bpe.unk_id = plumb_tok_pieces_find(&t->pieces, unk, strlen(unk));

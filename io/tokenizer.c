@@ -8,6 +8,8 @@
 #include "io/tok.h"
 #include "io/utf8.h"
 
+enum { GROWTH = 64, GROWTH_FREE = 1 << 20 };
+
 static void work_free(struct plumb_tok_work *w)
 {
     for (int i = 0; i < PLUMB_TOK_STEPS; i++) {
@@ -63,6 +65,7 @@ static int normalized(struct plumb_tok_work *w, const char *s, size_t n, bool fi
     const struct plumb_tok_place before = w->place;
     w->headless = false;
     PLUMB_TRY(plumb_tok_normalize(w, s, n, &s, &n));
+    PLUMB_TRY(plumb_tok_check_size(w, (size_t)w->out->n));
     const int rc = plumb_tok_cut_added(w, &w->tok->normalized, s, n, first && !w->headless, words);
     w->place = before;
     return rc;
@@ -80,6 +83,9 @@ static int run(struct plumb_tok_work *w, const char *text, size_t n, bool add_sp
     return add_special ? plumb_tok_emit_around(w, &t->after) : PLUMB_OK;
 }
 
+/* The most that published tokenizers make of a text is eleven times its bytes. */
+static size_t limit_of(size_t bytes) { return GROWTH_FREE + GROWTH * bytes; }
+
 static int encode_spans(void *self, const char *text, size_t n, bool add_special,
                         struct plumb_idbuf *out, struct plumb_textspans *spans)
 {
@@ -92,6 +98,7 @@ static int encode_spans(void *self, const char *text, size_t n, bool add_special
     PLUMB_TRY(work_take(t, &w));
     w->out = out;
     w->spans = spans;
+    w->limit = limit_of(n) + (size_t)mark;
     w->valid = plumb_utf8_valid(text, n) == n;
     const int rc = run(w, text, n, add_special);
     if (rc) out->n = mark;
@@ -137,6 +144,7 @@ static int decode(void *self, const int32_t *id, int64_t count, bool skip_specia
     *n = 0;
     PLUMB_TRY(work_take(t, &w));
     PLUMB_TRYG(pieces_of(w, id, count, skip_special));
+    w->limit = limit_of(w->strings[0].text.n);
     PLUMB_TRYG(plumb_tok_decode(w, &list));
     *out = malloc(list->text.n + 1);
     if (!*out)
@@ -180,6 +188,7 @@ static void tok_free(struct plumb_tok *t)
     free(t->bpe.end_suffix);
     free(t->unigram.score);
     free(t->unigram.type);
+    plumb_tok_trie_release(&t->unigram.trie);
     plumb_idbuf_release(&t->before);
     plumb_idbuf_release(&t->after);
     plumb_tok_bytes_release(&t->merged);

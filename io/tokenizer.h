@@ -9,9 +9,10 @@
  * as <0xNN> with byte fallback, else as the unknown token.
  *
  * encode, decode, piece and is_special may be called from several threads at once. encode costs
- * time linear in the text (n log n in the length of a word), appends nothing when it fails, and
- * takes at most PLUMB_TEXT_LIMIT bytes. decode skips ids that the vocabulary does not have (a
- * model's padded rows) and refuses negative ones. */
+ * time linear in the text (n log n in the length of a word), appends nothing when it fails, takes
+ * at most PLUMB_TEXT_LIMIT bytes and makes at most 64 ids of each and a million more: a file whose
+ * steps let texts grow beyond that, or whose patterns backtrack without end, costs a fault. decode
+ * skips ids that the vocabulary does not have (a model's padded rows) and refuses negative ones. */
 #pragma once
 #include <plumb/text.h>
 
@@ -21,7 +22,7 @@
  * vocab.bpe), a tokenizer.json file or a GGUF file (its name ends in .gguf); tokenizer_config.json
  * and special_tokens_map.json beside a tokenizer.json name BOS, EOS, PAD and UNK and may add
  * tokens. As in transformers 5, add_bos_token and add_eos_token count only where there is no
- * tokenizer.json (in a GGUF file they do). */
+ * tokenizer.json (in a GGUF file they do). Memory: at most 160 times the files, plus 8 MiB. */
 int plumb_tokenizer_open(struct plumb_text *t, const char *path);
 
 /* A hash of the files that plumb_tokenizer_open reads of `path` (a GGUF file whole), chat templates

@@ -5,7 +5,7 @@
 #define OUTSIDE 6 /* parameters outside the layers at most: embedding, position, final norm, head */
 #define ALIGN 32  /* elements between offsets */
 #define MOST_ELEMENTS (INT64_C(1) << 46)
-#define MOST_LAYERS 100000
+#define MOST_LAYERS 10000
 
 static int wrong(const char *field, double value, const char *reason)
 {

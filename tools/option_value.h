@@ -9,7 +9,8 @@ void *plumb_options_keep(struct plumb_options *o, const void *data, size_t n);
  * all means a bare option. `json` is set for a DICT given as a map. */
 int plumb_option_set_words(struct plumb_options *o, const struct plumb_setting *s,
                            const char *where, const char *const *word, int count);
-/* Reads a file of `name: value` lines. */
+/* Reads a file of `name: value` lines, of at most 1 MiB. Memory: at most 256 times the file, plus 8
+ * MiB. */
 int plumb_options_read_yaml(struct plumb_options *o, const char *path);
 /* The setting of `name` (dashes alike). *negated is set where only the name behind no_ fits, and
  * then for switches alone. NULL when there is none. */

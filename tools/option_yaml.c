@@ -10,6 +10,7 @@
 #define NODES_MAX 10000 /* of one dictionary: aliases may repeat a node without end */
 #define DEPTH_MAX 32
 #define FILE_MAX ((size_t)1 << 20)
+#define NESTED_MAX 100 /* of the file: libyaml's work is brackets open times words */
 
 struct reader {
     struct plumb_options *o;
@@ -167,6 +168,35 @@ static int take_document(struct reader *r)
     return PLUMB_OK;
 }
 
+/* Fails where collections nest too deep. Other faults of the text are left to the loader. */
+static int check_depth(const char *text, size_t n, const char *path)
+{
+    yaml_parser_t parser;
+    yaml_token_t token;
+    int depth = 0, rc = PLUMB_OK;
+    if (!yaml_parser_initialize(&parser)) return plumb_fail(PLUMB_EMEM, "%s: out of memory", path);
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, n);
+    for (bool more = true; more && !rc && yaml_parser_scan(&parser, &token);) {
+        const size_t line = token.start_mark.line + 1, column = token.start_mark.column + 1;
+        switch (token.type) {
+        case YAML_FLOW_SEQUENCE_START_TOKEN:
+        case YAML_FLOW_MAPPING_START_TOKEN:
+        case YAML_BLOCK_SEQUENCE_START_TOKEN:
+        case YAML_BLOCK_MAPPING_START_TOKEN: depth++; break;
+        case YAML_FLOW_SEQUENCE_END_TOKEN:
+        case YAML_FLOW_MAPPING_END_TOKEN:
+        case YAML_BLOCK_END_TOKEN: depth--; break;
+        default: more = token.type != YAML_STREAM_END_TOKEN;
+        }
+        yaml_token_delete(&token);
+        if (depth > NESTED_MAX)
+            rc = plumb_fail(PLUMB_EUSAGE, "%s:%zu:%zu: nested deeper than %d", path, line, column,
+                            NESTED_MAX);
+    }
+    yaml_parser_delete(&parser);
+    return rc;
+}
+
 int plumb_options_read_yaml(struct plumb_options *o, const char *path)
 {
     int rc = PLUMB_OK;
@@ -175,9 +205,12 @@ int plumb_options_read_yaml(struct plumb_options *o, const char *path)
     char *text;
     size_t n;
     PLUMB_TRY(plumb_file_read(path, FILE_MAX, &text, &n));
-    if (!yaml_parser_initialize(&parser)) {
+    rc = check_depth(text, n, path);
+    if (!rc && !yaml_parser_initialize(&parser))
+        rc = plumb_fail(PLUMB_EMEM, "%s: out of memory", path);
+    if (rc) {
         free(text);
-        return plumb_fail(PLUMB_EMEM, "%s: out of memory", path);
+        return rc;
     }
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, n);
     if (yaml_parser_load(&parser, &r.document)) {
