@@ -91,6 +91,7 @@ struct plumb_tok_bpe_data {
     int32_t unk_id, byte_id[256];         /* -1 = none; ids of <0x00> to <0xFF> */
     bool unk_missing;                     /* the unknown token is named, but no piece */
     bool fuse_unk, byte_fallback, ignore_merges;
+    bool by_text; /* SentencePiece: what two symbols make together is merged where it is a piece */
     bool cuts_at_meta; /* no merge joins U+2581 to another character before it: words may be cut
                         * there */
 };
@@ -99,9 +100,10 @@ struct plumb_tok_unigram_data {
     double *score; /* by id; -INFINITY = no text becomes this piece */
     double least;
     struct plumb_tok_trie trie; /* of the pieces: ids */
-    uint8_t *type;  /* by id, of a tokenizer.model: see tok_spm.c */
+    uint8_t *type;              /* by id, of a tokenizer.model: see tok_spm.c */
     size_t score_capacity, type_capacity;
-    bool has_user_defined;
+    bool has_user_defined, has_unused;
+    uint32_t *rank; /* by id, of a tokenizer.model of type BPE: how many scores are better */
 };
 
 struct plumb_tok {
@@ -141,9 +143,9 @@ struct plumb_tok_work {
     struct plumb_tok_work *next;
     const struct plumb_tok *tok;
     struct plumb_idbuf *out;
-    bool valid;                    /* the text of this call is UTF-8 */
-    bool headless;                 /* the normalizers took away how the stretch at hand began */
-    size_t limit; /* of what this call may make of its text: bytes between steps, ids */
+    bool valid;    /* the text of this call is UTF-8 */
+    bool headless; /* the normalizers took away how the stretch at hand began */
+    size_t limit;  /* of what this call may make of its text: bytes between steps, ids */
     struct plumb_textspans *spans; /* where tokens stand; NULL = nobody asks, nothing is noted */
     struct plumb_tok_place place;  /* with spans: of the text at hand */
     struct plumb_tok_bytes whole;  /* origins of the caller's text */
@@ -151,6 +153,9 @@ struct plumb_tok_work {
     struct plumb_tok_bytes rewritten[2], prefixed[PLUMB_TOK_STEPS], mapped[PLUMB_TOK_STEPS];
     struct plumb_tok_bytes word, spelling;
     struct plumb_tok_symbol *symbol;
+    const char *letters; /* what the symbols are made of, for models that merge by text */
+    uint32_t *unused;    /* by id of an unused piece: bytes of its left half when last merged */
+    size_t unused_capacity;
     size_t symbols, symbol_capacity;
     uint64_t *heap;
     size_t heap_n, heap_capacity;
@@ -207,7 +212,18 @@ int plumb_tok_configure(struct plumb_tok *t, const struct plumb_tok_configs *c,
 int plumb_tok_unigram_finish(struct plumb_tok *t, const char *where);
 
 /* tok_spm.c */
+enum plumb_tok_type { /* of pieces; as the file numbers them */
+                      PLUMB_TOK_NORMAL = 1,
+                      PLUMB_TOK_UNKNOWN,
+                      PLUMB_TOK_CONTROL,
+                      PLUMB_TOK_USER_DEFINED,
+                      PLUMB_TOK_UNUSED,
+                      PLUMB_TOK_BYTE
+};
 int plumb_tok_read_spm(struct plumb_tok *t, const char *path, struct plumb_tok_names *names);
+
+/* The length of the longest user-defined piece at s, 0 without one. */
+size_t plumb_tok_user_defined(const struct plumb_tok *t, const char *s, size_t n);
 
 /* tok_pattern.c: what a step looks for, match after match. */
 struct plumb_tok_walk {
@@ -322,6 +338,7 @@ int plumb_tok_cut_added(struct plumb_tok_work *w, const struct plumb_tok_trie *t
 
 /* tok_bpe.c, tok_bpe_load.c */
 #define PLUMB_TOK_META "\xE2\x96\x81" /* U+2581: what SentencePiece writes for a space */
+bool plumb_tok_meta_inside(const char *s, size_t n); /* behind another character */
 int plumb_tok_bpe_word(struct plumb_tok_work *w, const char *s, size_t n);
 int plumb_tok_add_merge(struct plumb_tok *t, const char *left, size_t left_n, const char *right,
                         size_t right_n, uint32_t rank, const char *where);

@@ -14,6 +14,8 @@ struct plumb_tok_symbol {
     int32_t merged;
     uint32_t rank;  /* NO_MERGE = none */
     uint32_t bytes; /* of the word */
+    uint32_t at;    /* by text: where they stand in it */
+    bool frozen;    /* by text: takes part in no merge */
 };
 enum { FEW_SYMBOLS = 24 }; /* up to here scanning for the best merge beats a heap */
 #define NO_MERGE UINT32_MAX
@@ -92,12 +94,48 @@ static int spell(struct plumb_tok_work *w, const char *s, size_t n)
     return pending ? add_symbol(w, b->unk_id, pending) : PLUMB_OK;
 }
 
+/* By text: user-defined pieces, then characters. Nothing is unknown before all merges. */
+static int spell_text(struct plumb_tok_work *w, const char *s, size_t n)
+{
+    w->symbols = 0;
+    w->letters = s;
+    for (size_t i = 0, length; i < n; i += length) {
+        int32_t cp;
+        const size_t whole = plumb_tok_user_defined(w->tok, s + i, n - i);
+        length = whole ? whole : plumb_utf8_next(s + i, n - i, &cp);
+        PLUMB_TRY(add_symbol(w, 0, length));
+        w->symbol[w->symbols - 1].at = (uint32_t)i;
+        w->symbol[w->symbols - 1].frozen = whole > 0;
+    }
+    return PLUMB_OK;
+}
+
+/* Which piece symbol i and its successor make together; remembers how an unused one was made. */
+static void look_up_text(struct plumb_tok_work *w, struct plumb_tok_symbol *a)
+{
+    const struct plumb_tok_unigram_data *u = &w->tok->unigram;
+    const struct plumb_tok_symbol *b = &w->symbol[a->next];
+    if (a->frozen || b->frozen) return;
+    const int32_t id = plumb_tok_pieces_find(&w->tok->pieces, w->letters + a->at,
+                                             (size_t)a->bytes + b->bytes);
+    const int type = id < 0 ? PLUMB_TOK_CONTROL : u->type[id];
+    if (type != PLUMB_TOK_NORMAL && type != PLUMB_TOK_USER_DEFINED && type != PLUMB_TOK_UNUSED)
+        return;
+    a->rank = u->rank[id];
+    a->merged = id;
+    if (type == PLUMB_TOK_UNUSED) w->unused[id] = a->bytes;
+}
+
 /* Notes which merge joins symbol i to its successor. */
 static void look_up(struct plumb_tok_work *w, int32_t i)
 {
     struct plumb_tok_symbol *a = &w->symbol[i];
     a->rank = NO_MERGE;
     if (a->next < 0) return;
+    if (w->tok->bpe.by_text) {
+        look_up_text(w, a);
+        return;
+    }
     const uint64_t *merge = plumb_tok_pairs_find(
         &w->tok->bpe.merges, (uint64_t)a->id << 32 | (uint32_t)w->symbol[a->next].id);
     if (!merge) return;
@@ -192,12 +230,68 @@ static int merge(struct plumb_tok_work *w)
     return PLUMB_OK;
 }
 
+/* A stretch without a piece: its bytes, or the unknown token, one for stretches side by side. */
+static int emit_unknown(struct plumb_tok_work *w, size_t at, size_t n, bool side_by_side)
+{
+    const struct plumb_tok_bpe_data *b = &w->tok->bpe;
+    const char *s = w->letters + at;
+    for (size_t i = 0; i < n && b->byte_fallback; i++) {
+        const int32_t id = b->byte_id[(unsigned char)s[i]];
+        PLUMB_TRY(plumb_tok_emit(w, id < 0 ? b->unk_id : id, s, n));
+    }
+    if (b->byte_fallback || side_by_side) return PLUMB_OK;
+    return plumb_tok_emit(w, b->unk_id, s, n);
+}
+
+/* A merged stretch; unused pieces fall apart into what they were made of. */
+static int emit_stretch(struct plumb_tok_work *w, size_t at, size_t n, bool *unknown)
+{
+    const struct plumb_tok *t = w->tok;
+    enum { MOST_HALVES = 512 }; /* an unused piece is that long at most */
+    size_t waiting[MOST_HALVES], count = 0;
+    for (;;) {
+        const int32_t id = plumb_tok_pieces_find(&t->pieces, w->letters + at, n);
+        const int type = id < 0 ? PLUMB_TOK_UNKNOWN : t->unigram.type[id];
+        const size_t left = type == PLUMB_TOK_UNUSED ? w->unused[id] : 0;
+        if (left && left < n && count < MOST_HALVES) {
+            waiting[count++] = n - left;
+            n = left;
+            continue;
+        }
+        /* one that was never made is not there */
+        const bool lacks = type == PLUMB_TOK_UNKNOWN || type == PLUMB_TOK_UNUSED;
+        PLUMB_TRY(lacks ? emit_unknown(w, at, n, *unknown)
+                        : plumb_tok_emit(w, id, w->letters + at, n));
+        *unknown = lacks;
+        if (!count) return PLUMB_OK;
+        at += n;
+        n = waiting[--count];
+    }
+}
+
+static int encode_text(struct plumb_tok_work *w, const char *s, size_t n)
+{
+    bool unknown = false;
+    if (w->tok->unigram.has_unused) {
+        const size_t ids = (size_t)w->tok->pieces.n;
+        PLUMB_TRY(plumb_tok_grow(&w->unused, &w->unused_capacity, ids, sizeof *w->unused));
+        memset(w->unused, 0, ids * sizeof *w->unused);
+    }
+    PLUMB_TRY(spell_text(w, s, n));
+    PLUMB_TRY(merge(w));
+    for (size_t i = 0; i < w->symbols; i++)
+        if (w->symbol[i].id >= 0)
+            PLUMB_TRY(emit_stretch(w, w->symbol[i].at, w->symbol[i].bytes, &unknown));
+    return PLUMB_OK;
+}
+
 /* A word that is not in the cache; appends to w->out. */
 static int encode_new(struct plumb_tok_work *w, const char *s, size_t n)
 {
     const struct plumb_tok *t = w->tok;
     const char *at = s;
     const size_t whole_bytes = n;
+    if (t->bpe.by_text) return encode_text(w, s, n);
     if (t->byte_words) {
         w->word.n = 0;
         PLUMB_TRY(plumb_tok_map_bytes(&w->word, s, n));

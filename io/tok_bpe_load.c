@@ -38,8 +38,7 @@ static int find_piece(const struct plumb_tok *t, const char *s, size_t n, uint32
                       where, rank, (int)(n < 200 ? n : 200), s);
 }
 
-/* Whether U+2581 follows another character in s. */
-static bool meta_inside(const char *s, size_t n)
+bool plumb_tok_meta_inside(const char *s, size_t n)
 {
     for (size_t i = 1; i + 3 <= n; i++)
         if (!memcmp(s + i, PLUMB_TOK_META, 3) && (i < 3 || memcmp(s + i - 3, PLUMB_TOK_META, 3)))
@@ -63,7 +62,7 @@ int plumb_tok_add_merge(struct plumb_tok *t, const char *left, size_t left_n, co
     PLUMB_TRY(plumb_tok_bytes_put(whole, left, left_n));
     PLUMB_TRY(plumb_tok_bytes_put(whole, right + skip, right_n - skip));
     PLUMB_TRY(find_piece(t, whole->data, whole->n, rank, where, &id));
-    if (meta_inside(whole->data, whole->n)) t->bpe.cuts_at_meta = false;
+    if (plumb_tok_meta_inside(whole->data, whole->n)) t->bpe.cuts_at_meta = false;
     return plumb_tok_pairs_put(&t->bpe.merges, (uint64_t)l << 32 | (uint32_t)r,
                                (uint64_t)rank << 32 | (uint32_t)id);
 }

@@ -72,11 +72,12 @@ static int add_defaults(struct plumb_tok *t, const struct family *family,
 }
 
 /* BOS and EOS around a text, as a configuration without a tokenizer.json asks for them. */
-static int add_around(struct plumb_tok *t, const cJSON *config, const struct plumb_tok_names *names)
+static int add_around(struct plumb_tok *t, const cJSON *config, bool adds_bos,
+                      const struct plumb_tok_names *names)
 {
     static const char where[] = "tokenizer_config.json";
     bool bos, eos;
-    PLUMB_TRY(plumb_json_bool_or(config, "add_bos_token", where, false, &bos));
+    PLUMB_TRY(plumb_json_bool_or(config, "add_bos_token", where, adds_bos, &bos));
     PLUMB_TRY(plumb_json_bool_or(config, "add_eos_token", where, false, &eos));
     if (bos && names->bos >= 0) PLUMB_TRY(plumb_idbuf_push(&t->before, names->bos));
     if (eos && names->eos >= 0) PLUMB_TRY(plumb_idbuf_push(&t->after, names->eos));
@@ -103,7 +104,7 @@ static int read_two_files(struct plumb_tok *t, const char *vocab_path, const cha
     t->pretokenizers.step[t->pretokenizers.n - 1].prefix_space = prefix; /* a ByteLevel */
     PLUMB_TRYG(add_defaults(t, family, names));
     PLUMB_TRYG(plumb_tok_configure(t, c, names));
-    PLUMB_TRYG(add_around(t, c->config, names));
+    PLUMB_TRYG(add_around(t, c->config, false, names));
 out:
     cJSON_Delete(vocab);
     free(merges);
@@ -122,6 +123,20 @@ static int read_json(struct plumb_tok *t, const char *path, const struct plumb_t
     return plumb_tok_configure(t, c, names);
 }
 
+/* A tokenizer.model: by itself it puts nothing around a text; files beside it may, and those of
+ * Llama's and Gemma's classes put BOS there unless they say otherwise. */
+static int read_model(struct plumb_tok *t, const char *path, const struct plumb_tok_configs *c,
+                      struct plumb_tok_names *names)
+{
+    const cJSON *class = plumb_json_get(c->config, "tokenizer_class");
+    const char *name = cJSON_IsString(class) ? class->valuestring : "";
+    PLUMB_TRY(plumb_tok_read_spm(t, path, names));
+    if (!c->config && !c->map) return PLUMB_OK;
+    plumb_tok_add_begin(t);
+    PLUMB_TRY(plumb_tok_configure(t, c, names));
+    return add_around(t, c->config, strstr(name, "Llama") || strstr(name, "Gemma"), names);
+}
+
 static int read_folder(struct plumb_tok *t, const char *dir, const struct plumb_tok_configs *c,
                        struct plumb_tok_names *names)
 {
@@ -133,7 +148,7 @@ static int read_folder(struct plumb_tok *t, const char *dir, const struct plumb_
     if (found) PLUMB_TRY(find_file(merges, dir, "merges.txt\0vocab.bpe\0", &found));
     if (found) return read_two_files(t, path, merges, c, names);
     PLUMB_TRY(find_file(path, dir, "tokenizer.model\0spiece.model\0", &found));
-    if (found) return plumb_tok_read_spm(t, path, names);
+    if (found) return read_model(t, path, c, names);
     return plumb_fail(PLUMB_EIO,
                       "\"%s\" holds no tokenizer: neither tokenizer.json nor vocab.json with "
                       "merges.txt nor tokenizer.model",

@@ -10,9 +10,8 @@
 #include "io/tokenizer.h"
 #include "io/utf8.h"
 
-enum { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE }; /* types of pieces */
-enum { UNIGRAM = 1, BPE = 2 };                                     /* types of models */
-enum { REMOVE_EXTRA = 1, DUMMY_PREFIX = 2 };                       /* choices of the normalizer */
+enum { UNIGRAM = 1, BPE = 2 };               /* types of models */
+enum { REMOVE_EXTRA = 1, DUMMY_PREFIX = 2 }; /* choices of the normalizer */
 
 /* One field of a message: a number, or bytes. */
 struct field {
@@ -64,7 +63,10 @@ struct spm {
     struct plumb_tok *t;
     const char *where;
     int64_t model, count;
-    int32_t id[4]; /* unknown, BOS, EOS, padding */
+    int32_t id[4];            /* unknown, BOS, EOS, padding */
+    int32_t unknown;          /* the piece of this type; -1 = none */
+    const char *unknown_text; /* what it becomes when decoded */
+    size_t unknown_bytes;
     bool byte_fallback;
     double most; /* score of normal pieces */
     struct plumb_tok_step normalizer;
@@ -81,24 +83,28 @@ static int read_piece(struct spm *m, const char *p, size_t n)
     struct field f;
     size_t bytes = 0;
     float score = 0;
-    uint64_t type = NORMAL;
+    uint64_t type = PLUMB_TOK_NORMAL;
     while (next_field(&p, end, &f)) {
         if (f.number == 1 && f.wire == 2) text = f.bytes, bytes = f.n;
         if (f.number == 2 && f.wire == 5) memcpy(&score, &f.value, 4);
         if (f.number == 3 && f.wire == 0) type = f.value;
     }
     struct plumb_tok_unigram_data *u = &m->t->unigram;
-    if (!p || type < NORMAL || type > BYTE || bytes == 0 || m->count > PLUMB_TOK_MAX_ID)
+    if (!p || type < PLUMB_TOK_NORMAL || type > PLUMB_TOK_BYTE || bytes == 0 ||
+        m->count > PLUMB_TOK_MAX_ID)
         return broken(m);
     if (plumb_utf8_valid(text, bytes) != bytes || memchr(text, 0, bytes)) return broken(m);
-    if (type == BYTE && (bytes != 6 || memcmp(text, "<0x", 3) || text[5] != '>')) return broken(m);
+    if (type == PLUMB_TOK_BYTE && (bytes != 6 || memcmp(text, "<0x", 3) || text[5] != '>'))
+        return broken(m);
     PLUMB_TRY(
         plumb_tok_grow(&u->score, &u->score_capacity, (size_t)m->count + 1, sizeof *u->score));
     PLUMB_TRY(plumb_tok_grow(&u->type, &u->type_capacity, (size_t)m->count + 1, 1));
     u->type[m->count] = (uint8_t)type;
-    u->score[m->count] = type == NORMAL || type == USER_DEFINED ? (double)score : -INFINITY;
-    if (type == NORMAL) u->least = fmin(u->least, (double)score);
-    if (type == NORMAL) m->most = fmax(m->most, (double)score);
+    if (isnan(score)) return broken(m);
+    u->score[m->count] = (double)score;
+    if (type == PLUMB_TOK_UNKNOWN) m->unknown = (int32_t)m->count;
+    if (type == PLUMB_TOK_NORMAL) u->least = fmin(u->least, (double)score);
+    if (type == PLUMB_TOK_NORMAL) m->most = fmax(m->most, (double)score);
     return plumb_tok_pieces_put(&m->t->pieces, text, bytes, m->count++, true, m->where);
 }
 
@@ -107,7 +113,11 @@ static int read_trainer(struct spm *m, const char *p, size_t n)
     const char *end = p + n;
     struct field f;
     while (next_field(&p, end, &f)) {
+        if (f.number == 44 && f.wire == 2) m->unknown_text = f.bytes, m->unknown_bytes = f.n;
         if (f.wire) continue;
+        if (f.number == 24 && f.value)
+            return plumb_fail(PLUMB_ENOTSUP, "%s: spaces at the end of words are not supported",
+                              m->where);
         if (f.number == 3) m->model = (int64_t)f.value;
         if (f.number == 35) m->byte_fallback = f.value != 0;
         if (f.number >= 40 && f.number <= 43) m->id[f.number - 40] = (int32_t)f.value;
@@ -144,8 +154,8 @@ static int read_model(struct spm *m, const char *p, size_t n)
     return p && m->count ? PLUMB_OK : broken(m);
 }
 
-/* The length of the longest user-defined piece at s, which the normalizer leaves alone. */
-static size_t user_defined(const struct plumb_tok *t, const char *s, size_t n)
+/* The normalizer leaves them alone. */
+size_t plumb_tok_user_defined(const struct plumb_tok *t, const char *s, size_t n)
 {
     const struct plumb_tok_unigram_data *u = &t->unigram;
     size_t longest = 0, node = 0;
@@ -155,7 +165,7 @@ static size_t user_defined(const struct plumb_tok *t, const char *s, size_t n)
         if (!child) break;
         node = *child;
         const int32_t id = u->trie.token[node];
-        if (id >= 0 && u->type[id] == USER_DEFINED) longest = k;
+        if (id >= 0 && u->type[id] == PLUMB_TOK_USER_DEFINED) longest = k;
     }
     return longest;
 }
@@ -165,7 +175,7 @@ static size_t prefix(const struct plumb_tok *t, const struct plumb_tok_step *ste
                      size_t n, const char **to, size_t *bytes)
 {
     int32_t c;
-    size_t length = user_defined(t, s, n);
+    size_t length = plumb_tok_user_defined(t, s, n);
     *to = s;
     *bytes = length;
     if (length) return length;
@@ -220,21 +230,24 @@ static int rewrite(struct plumb_tok_work *w, const struct plumb_tok_step *step, 
     return PLUMB_OK;
 }
 
-/* A piece as text: bytes for byte pieces, nothing for control ones. */
+/* A piece as text: bytes for byte pieces, nothing for control ones. A space at the start was put
+ * there; *first = none has been taken away. */
 static int put_piece(struct plumb_tok_work *w, const struct plumb_tok_step *step, const char *s,
-                     size_t n, struct plumb_tok_bytes *out)
+                     size_t n, bool *first, struct plumb_tok_bytes *out)
 {
     const struct plumb_tok *t = w->tok;
     const int32_t id = plumb_tok_pieces_find(&t->pieces, s, n);
-    const int type = id < 0 ? NORMAL : t->unigram.type[id];
-    if (type == CONTROL) return PLUMB_OK;
-    if (type == UNKNOWN) return plumb_tok_bytes_put(out, " \xE2\x81\x87 ", 5);
-    if (type == BYTE) {
+    const int type = id < 0 ? PLUMB_TOK_NORMAL : t->unigram.type[id];
+    if (type == PLUMB_TOK_CONTROL) return PLUMB_OK;
+    if (type == PLUMB_TOK_UNKNOWN)
+        return plumb_tok_bytes_put(out, step->content, step->content_bytes);
+    if (type == PLUMB_TOK_BYTE) {
         const char hex[] = { s[3], s[4], 0 };
         const char byte = (char)strtol(hex, NULL, 16);
         return plumb_tok_bytes_put(out, &byte, 1);
     }
-    const bool starts = out->n == 0 && step->choice && n >= 3 && !memcmp(s, PLUMB_TOK_META, 3);
+    const bool starts = *first && step->choice && n >= 3 && !memcmp(s, PLUMB_TOK_META, 3);
+    if (starts && !(step->choice & REMOVE_EXTRA)) *first = false;
     for (size_t i = starts ? 3 : 0; i < n;) {
         const bool meta = n - i >= 3 && !memcmp(s + i, PLUMB_TOK_META, 3);
         PLUMB_TRY(meta ? plumb_tok_bytes_put(out, " ", 1) : plumb_tok_bytes_put(out, s + i, 1));
@@ -246,48 +259,121 @@ static int put_piece(struct plumb_tok_work *w, const struct plumb_tok_step *step
 static int decode(struct plumb_tok_work *w, const struct plumb_tok_step *step,
                   const struct plumb_tok_strings *in, struct plumb_tok_strings *out)
 {
+    bool first = true;
     w->word.n = 0;
     for (size_t i = 0; i < in->n; i++) {
         const size_t start = i ? in->end[i - 1] : 0;
-        PLUMB_TRY(put_piece(w, step, in->text.data + start, in->end[i] - start, &w->word));
+        PLUMB_TRY(put_piece(w, step, in->text.data + start, in->end[i] - start, &first, &w->word));
+        if (w->word.n) first = false;
     }
     PLUMB_TRY(plumb_tok_lossy(&out->text, w->word.data, w->word.n));
     return plumb_tok_strings_end(out);
 }
 
-static int finish(struct spm *m, struct plumb_tok_names *names)
+/* Scores of pieces that text becomes, as a sum of them wants it. */
+static int finish_unigram(struct spm *m)
+{
+    struct plumb_tok_unigram_data *u = &m->t->unigram;
+    for (int64_t i = 0; i < m->count; i++) {
+        size_t bytes;
+        const int type = u->type[i];
+        if (type != PLUMB_TOK_NORMAL) u->score[i] = -INFINITY;
+        if (type == PLUMB_TOK_USER_DEFINED && plumb_tok_piece(&m->t->pieces, (int32_t)i, &bytes))
+            u->score[i] = (double)bytes * m->most - 0.1;
+    }
+    m->t->model = &plumb_tok_unigram;
+    return plumb_tok_unigram_finish(m->t, m->where);
+}
+
+static int by_score(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x < y) - (x > y);
+}
+
+/* Ranks of scores: equal ones have equal ranks, so that they merge from left to right. */
+static int rank_scores(struct spm *m)
+{
+    struct plumb_tok_unigram_data *u = &m->t->unigram;
+    const size_t n = (size_t)m->count;
+    double *sorted = malloc(n * sizeof *sorted);
+    u->rank = malloc(n * sizeof *u->rank);
+    if (!sorted || !u->rank) {
+        free(sorted);
+        return plumb_fail(PLUMB_EMEM, "%s: could not allocate %zu scores", m->where, n);
+    }
+    size_t distinct = 0;
+    memcpy(sorted, u->score, n * sizeof *sorted);
+    qsort(sorted, n, sizeof *sorted, by_score);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || sorted[i] != sorted[i - 1]) sorted[distinct++] = sorted[i];
+    for (size_t i = 0; i < n; i++) {
+        const double *at = bsearch(&u->score[i], sorted, distinct, sizeof *sorted, by_score);
+        u->rank[i] = (uint32_t)(at - sorted);
+    }
+    free(sorted);
+    return PLUMB_OK;
+}
+
+static int finish_bpe(struct spm *m)
+{
+    struct plumb_tok *t = m->t;
+    const int32_t space = plumb_tok_pieces_find(&t->pieces, PLUMB_TOK_META, 3);
+    size_t n;
+    t->bpe.by_text = true;
+    t->bpe.cuts_at_meta = space >= 0 && t->unigram.type[space] == PLUMB_TOK_NORMAL &&
+                          !t->unigram.has_unused;
+    for (int64_t i = 0; i < m->count; i++) {
+        const char *piece = plumb_tok_piece(&t->pieces, (int32_t)i, &n);
+        if (piece && plumb_tok_meta_inside(piece, n)) t->bpe.cuts_at_meta = false;
+        if (piece && t->unigram.type[i] == PLUMB_TOK_USER_DEFINED)
+            PLUMB_TRY(plumb_tok_trie_put(&t->unigram.trie, piece, n, (int32_t)i));
+    }
+    t->model = &plumb_tok_bpe;
+    return rank_scores(m);
+}
+
+static int add_steps(struct spm *m)
 {
     static const struct plumb_tok_kind normalizer = { "sentencepiece", .rewrite = rewrite },
                                        decoder = { "sentencepiece", .decode = decode };
     struct plumb_tok *t = m->t;
-    struct plumb_tok_unigram_data *u = &t->unigram;
-    if (m->model != UNIGRAM)
-        return plumb_fail(PLUMB_ENOTSUP,
-                          "%s: only Unigram models are read from this file; convert "
-                          "it to a tokenizer.json",
-                          m->where);
-    for (int64_t i = 0; i < m->count; i++) {
-        size_t bytes;
-        if (u->type[i] != USER_DEFINED || !plumb_tok_piece(&t->pieces, (int32_t)i, &bytes))
-            continue;
-        u->score[i] = (double)bytes * m->most - 0.1;
-        u->has_user_defined = true;
-    }
-    for (int i = 0; i < 4; i++)
-        if (m->id[i] >= m->count) return broken(m);
-    PLUMB_TRY(plumb_tok_unigram_finish(t, m->where));
-    t->model = &plumb_tok_unigram;
-    plumb_tok_bpe_finish(t, NULL);
-    t->bpe.byte_fallback = m->byte_fallback;
-    t->bpe.unk_id = m->id[0];
+    const int choice = m->normalizer.choice;
     m->normalizer.kind = &normalizer;
     t->normalizers.step[t->normalizers.n++] = m->normalizer;
     m->normalizer = (struct plumb_tok_step){ 0 };
-    t->decoders.step[t->decoders.n++] =
-        (struct plumb_tok_step){ .kind = &decoder, .choice = t->normalizers.step[0].choice };
+    struct plumb_tok_step *last = &t->decoders.step[t->decoders.n++];
+    *last = (struct plumb_tok_step){ .kind = &decoder, .choice = choice };
     t->has_decoder = true;
-    *names = (struct plumb_tok_names){ m->id[1], m->id[2], m->id[3], m->id[0] };
+    last->content = malloc(m->unknown_bytes + 1);
+    if (!last->content) return plumb_fail(PLUMB_EMEM, "%s: could not allocate a text", m->where);
+    memcpy(last->content, m->unknown_text, m->unknown_bytes);
+    last->content_bytes = m->unknown_bytes;
     return PLUMB_OK;
+}
+
+static int finish(struct spm *m, struct plumb_tok_names *names)
+{
+    struct plumb_tok *t = m->t;
+    struct plumb_tok_unigram_data *u = &t->unigram;
+    if (m->model != UNIGRAM && m->model != BPE)
+        return plumb_fail(PLUMB_ENOTSUP,
+                          "%s: only models of type Unigram and BPE are read from this file",
+                          m->where);
+    for (int64_t i = 0; i < m->count; i++) {
+        u->has_user_defined = u->has_user_defined || u->type[i] == PLUMB_TOK_USER_DEFINED;
+        u->has_unused = u->has_unused || u->type[i] == PLUMB_TOK_UNUSED;
+    }
+    if (m->unknown < 0) return broken(m);
+    m->id[0] = m->unknown;
+    for (int i = 0; i < 4; i++)
+        if (m->id[i] >= m->count) return broken(m);
+    plumb_tok_bpe_finish(t, NULL);
+    PLUMB_TRY(m->model == BPE ? finish_bpe(m) : finish_unigram(m));
+    t->bpe.byte_fallback = m->byte_fallback;
+    t->bpe.unk_id = m->id[0];
+    *names = (struct plumb_tok_names){ m->id[1], m->id[2], m->id[3], m->id[0] };
+    return add_steps(m);
 }
 
 int plumb_tok_read_spm(struct plumb_tok *t, const char *path, struct plumb_tok_names *names)
@@ -296,6 +382,9 @@ int plumb_tok_read_spm(struct plumb_tok *t, const char *path, struct plumb_tok_n
                      .where = path,
                      .model = UNIGRAM,
                      .id = { 0, 1, 2, -1 },
+                     .unknown = -1,
+                     .unknown_text = " \xE2\x81\x87 ",
+                     .unknown_bytes = 5,
                      .most = -INFINITY,
                      .normalizer.choice = REMOVE_EXTRA | DUMMY_PREFIX };
     char *data;

@@ -27,6 +27,7 @@ static void work_free(struct plumb_tok_work *w)
     plumb_tok_cache_release(&w->cache);
     plumb_regex_scratch_release(&w->regex);
     free(w->symbol);
+    free(w->unused);
     free(w->heap);
     free(w->best);
     free(w->code);
@@ -189,6 +190,7 @@ static void tok_free(struct plumb_tok *t)
     free(t->unigram.score);
     free(t->unigram.type);
     plumb_tok_trie_release(&t->unigram.trie);
+    free(t->unigram.rank);
     plumb_idbuf_release(&t->before);
     plumb_idbuf_release(&t->after);
     plumb_tok_bytes_release(&t->merged);

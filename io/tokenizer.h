@@ -1,6 +1,7 @@
 /* Tokenizers: Hugging Face's tokenizer.json, GPT-2's vocabulary and merges, or arrays from a GGUF
  * file, as struct plumb_text. Byte-level BPE (GPT-2, Qwen, SmolLM), SentencePiece-style BPE with
- * byte fallback (Llama, Phi-3), Unigram (T5) and WordPiece (BERT).
+ * byte fallback (Llama, Phi-3), Unigram (T5) and WordPiece (BERT); SentencePiece's own
+ * tokenizer.model of type Unigram or BPE, whose ids are those of sentencepiece 0.2.
  *
  * Every result equals that of Hugging Face tokenizers 0.23, quirks included; a component that is
  * not implemented is an error that names it (PLUMB_ENOTSUP). Beyond it: text that is not UTF-8 is
@@ -19,9 +20,9 @@
 #define PLUMB_TEXT_LIMIT ((size_t)1 << 30)
 
 /* Opens a folder (tokenizer.json, tokenizer.json.gz, or vocab.json / encoder.json with merges.txt /
- * vocab.bpe), a tokenizer.json file or a GGUF file (its name ends in .gguf); tokenizer_config.json
- * and special_tokens_map.json beside a tokenizer.json name BOS, EOS, PAD and UNK and may add
- * tokens. As in transformers 5, add_bos_token and add_eos_token count only where there is no
+ * vocab.bpe, or tokenizer.model), a tokenizer.json file or a GGUF file (its name ends in .gguf);
+ * tokenizer_config.json and special_tokens_map.json beside it name BOS, EOS, PAD and UNK and may
+ * add tokens. As in transformers 5, add_bos_token and add_eos_token count only where there is no
  * tokenizer.json (in a GGUF file they do). Memory: at most 160 times the files, plus 8 MiB. */
 int plumb_tokenizer_open(struct plumb_text *t, const char *path);
 
