@@ -79,6 +79,27 @@ void plumb_numbers_decode(enum plumb_dtype t, const void *src, int64_t n, double
     }
 }
 
+static double of_e4m3(unsigned b)
+{
+    const int e = b >> 3 & 15, m = b & 7;
+    if (e == 15 && m == 7) return NAN;
+    return e ? ldexp(8 + m, e - 10) : ldexp(m, -9);
+}
+
+void plumb_numbers_of_f8(int exponent_bits, const void *src, int64_t n, double *dst)
+{
+    const unsigned char *p = src;
+    for (int64_t i = 0; i < n; i++) {
+        if (exponent_bits == 8) {
+            dst[i] = p[i] == 255 ? NAN : ldexp(1, p[i] - 127);
+            continue;
+        }
+        /* E5M2 is an f16 whose low byte is zero. */
+        dst[i] = exponent_bits == 5 ? of_f16((uint16_t)(p[i] << 8)) : of_e4m3(p[i] & 127);
+        if (exponent_bits == 4 && p[i] & 128) dst[i] = -dst[i];
+    }
+}
+
 void plumb_numbers_encode(enum plumb_dtype t, const double *src, int64_t n, void *dst)
 {
     char *p = dst;

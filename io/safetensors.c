@@ -12,19 +12,33 @@
 
 #define MAX_HEADER ((uint64_t)100 << 20) /* bytes; the published reader has the same bound */
 #define MAX_SHARDS 10000
-#define NOT_A_FLOAT PLUMB_DTYPES
+
+/* How `read` makes numbers of a dtype's bytes. */
+enum kind { FLOAT, SIGNED, UNSIGNED, E4M3, E5M2, E8M0, NO_NUMBER };
 
 static const struct dtype {
     const char *name;
     size_t bytes;
-    enum plumb_dtype as; /* what `read` takes it for */
+    enum kind kind;
+    enum plumb_dtype as; /* of a FLOAT */
 } dtypes[] = {
-    { "F64", 8, PLUMB_F64 },       { "F32", 4, PLUMB_F32 },       { "F16", 2, PLUMB_F16 },
-    { "BF16", 2, PLUMB_BF16 },     { "I64", 8, NOT_A_FLOAT },     { "I32", 4, NOT_A_FLOAT },
-    { "I16", 2, NOT_A_FLOAT },     { "I8", 1, NOT_A_FLOAT },      { "U64", 8, NOT_A_FLOAT },
-    { "U32", 4, NOT_A_FLOAT },     { "U16", 2, NOT_A_FLOAT },     { "U8", 1, NOT_A_FLOAT },
-    { "BOOL", 1, NOT_A_FLOAT },    { "C64", 8, NOT_A_FLOAT },     { "F8_E4M3", 1, NOT_A_FLOAT },
-    { "F8_E5M2", 1, NOT_A_FLOAT }, { "F8_E8M0", 1, NOT_A_FLOAT },
+    { "F64", 8, FLOAT, PLUMB_F64 },
+    { "F32", 4, FLOAT, PLUMB_F32 },
+    { "F16", 2, FLOAT, PLUMB_F16 },
+    { "BF16", 2, FLOAT, PLUMB_BF16 },
+    { "F8_E4M3", 1, E4M3 },
+    { "F8_E5M2", 1, E5M2 },
+    { "F8_E8M0", 1, E8M0 },
+    { "I64", 8, SIGNED },
+    { "I32", 4, SIGNED },
+    { "I16", 2, SIGNED },
+    { "I8", 1, SIGNED },
+    { "U64", 8, UNSIGNED },
+    { "U32", 4, UNSIGNED },
+    { "U16", 2, UNSIGNED },
+    { "U8", 1, UNSIGNED },
+    { "BOOL", 1, NO_NUMBER },
+    { "C64", 8, NO_NUMBER },
 };
 
 struct shard {
@@ -276,17 +290,44 @@ static void release(struct plumb_weights *w)
     free(m);
 }
 
+/* Whole numbers: exact in f64 up to 2^53. */
+static int read_whole(const struct plumb_weights *w, const struct plumb_weight *t,
+                      const struct dtype *type, const char *src, int64_t n, double *out)
+{
+    for (int64_t i = 0; i < n; i++, src += type->bytes) {
+        uint64_t u = 0;
+        memcpy(&u, src, type->bytes); /* little-endian */
+        const int unused = 64 - 8 * (int)type->bytes;
+        const int64_t s = (int64_t)(u << unused) >> unused; /* with its sign */
+        const bool negative = type->kind == SIGNED && s < 0;
+        if (negative) u = -(uint64_t)s;
+        out[i] = negative ? -(double)u : (double)u;
+        if (u > UINT64_C(1) << 53)
+            return plumb_fail(PLUMB_ENUM,
+                              "\"%s\": tensor \"%s\" of dtype %s holds a number over 2^53",
+                              w->origin, t->name, t->dtype);
+    }
+    return PLUMB_OK;
+}
+
 static int read_numbers(const struct plumb_weights *w, int64_t index, int64_t first, int64_t n,
                         double *out)
 {
     const struct plumb_weight *t = &w->tensor[index];
     const struct dtype *type = dtype_of(t->dtype);
+    const char *src = (const char *)t->data + (size_t)first * type->bytes;
     PLUMB_ASSERT(first >= 0 && n >= 0 && first <= t->count - n);
-    if (type->as == NOT_A_FLOAT)
-        return plumb_fail(PLUMB_ENOTSUP, "\"%s\": tensor \"%s\" of dtype %s holds no floats",
-                          w->origin, t->name, t->dtype);
-    plumb_numbers_decode(type->as, (const char *)t->data + (size_t)first * type->bytes, n, out);
-    return PLUMB_OK;
+    switch (type->kind) {
+    case FLOAT: plumb_numbers_decode(type->as, src, n, out); return PLUMB_OK;
+    case SIGNED:
+    case UNSIGNED: return read_whole(w, t, type, src, n, out);
+    case E4M3: plumb_numbers_of_f8(4, src, n, out); return PLUMB_OK;
+    case E5M2: plumb_numbers_of_f8(5, src, n, out); return PLUMB_OK;
+    case E8M0: plumb_numbers_of_f8(8, src, n, out); return PLUMB_OK;
+    case NO_NUMBER: break;
+    }
+    return plumb_fail(PLUMB_ENOTSUP, "\"%s\": tensor \"%s\" of dtype %s holds no numbers",
+                      w->origin, t->name, t->dtype);
 }
 
 /* The file that stands for a model folder. */

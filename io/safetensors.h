@@ -6,7 +6,8 @@
 /* Opens a file, a model.safetensors.index.json with its shards, or a model folder holding either;
  * memory-mapped, so opening costs the table only. Everything in the table is checked: the tensors
  * cover the data without overlap or gap, sizes match shapes, dtypes are known. `read` serves F64,
- * F32, F16 and BF16. Memory: at most 48 times the table, plus 8 MiB. A zeroed *w after a failure.
+ * F32, F16, BF16, the three kinds of F8, and whole numbers up to 2^53, exactly. Pickled weights are
+ * refused (pickle.h). Memory: at most 48 times the table, plus 8 MiB. A zeroed *w after a failure.
  */
 int plumb_safetensors_open(struct plumb_weights *w, const char *path);
 

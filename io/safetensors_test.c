@@ -77,7 +77,7 @@ Test(safetensors, a_small_file_reads)
         "{\"__metadata__\":{\"format\":\"pt\"},\"b\":{\"dtype\":\"BF16\",\"shape\":[2],"
         "\"data_offsets\":[8,12]},\"a\":{\"dtype\":\"F32\",\"shape\":[2,1],"
         "\"data_offsets\":[0,8]},\"e\":{\"dtype\":\"I64\",\"shape\":[0],"
-        "\"data_offsets\":[12,12]},\"s\":{\"dtype\":\"U8\",\"shape\":[],"
+        "\"data_offsets\":[12,12]},\"s\":{\"dtype\":\"BOOL\",\"shape\":[],"
         "\"data_offsets\":[12,13]}}  ";
     put("m.safetensors", header, 0, 13);
     struct plumb_weights w;
@@ -96,8 +96,97 @@ Test(safetensors, a_small_file_reads)
     cr_assert_eq(w.read(&w, a, 1, 1, &x), PLUMB_OK);
     cr_expect_eq(x, (double)want);
     cr_expect_eq(w.read(&w, plumb_weights_find(&w, "s"), 0, 1, &x), PLUMB_ENOTSUP);
-    cr_expect(strstr(plumb_errmsg(), "\"s\" of dtype U8"), "%s", plumb_errmsg());
+    cr_expect(strstr(plumb_errmsg(), "\"s\" of dtype BOOL"), "%s", plumb_errmsg());
     plumb_weights_release(&w);
+}
+
+/* One tensor of so many bytes. */
+static void put_numbers(const char *dtype, const void *data, size_t bytes, size_t each)
+{
+    char header[256];
+    snprintf(header, sizeof header,
+             "{\"t\":{\"dtype\":\"%s\",\"shape\":[%zu],\"data_offsets\":[0,%zu]}}", dtype,
+             bytes / each, bytes);
+    put("m.safetensors", header, 0, 0);
+    FILE *f = fopen(in_dir("m.safetensors"), "ab");
+    cr_assert(f && fwrite(data, 1, bytes, f) == bytes && fclose(f) == 0);
+}
+
+/* What the definitions say: sign, exponent with its bias, mantissa; subnormals at exponent 0. E4M3
+ * (bias 7) has no infinity and NaN where all seven bits are set; E5M2 (bias 15) is IEEE's; E8M0 is
+ * 2^(b - 127), NaN at 255. */
+static double f8_by_definition(int exponent_bits, int b)
+{
+    if (exponent_bits == 8) return b == 255 ? (double)NAN : ldexp(1, b - 127);
+    const int mantissa_bits = 7 - exponent_bits, bias = (1 << (exponent_bits - 1)) - 1;
+    const int e = (b & 127) >> mantissa_bits, m = b & ((1 << mantissa_bits) - 1);
+    const double sign = b & 128 ? -1 : 1, one = 1 << mantissa_bits;
+    if (exponent_bits == 5 && e == 31) return m ? (double)NAN : sign * (double)INFINITY;
+    if (exponent_bits == 4 && (b & 127) == 127) return (double)NAN;
+    return sign * (e ? ldexp(1 + m / one, e - bias) : ldexp(m / one, 1 - bias));
+}
+
+Test(safetensors, all_256_codes_of_each_8_bit_float)
+{
+    static const struct {
+        const char *dtype;
+        int exponent_bits;
+        double greatest, least;
+    } rows[] = { { "F8_E4M3", 4, 448, 0x1p-9 },
+                 { "F8_E5M2", 5, 57344, 0x1p-16 },
+                 { "F8_E8M0", 8, 0x1p127, 0x1p-127 } };
+    unsigned char all[256];
+    for (int i = 0; i < 256; i++)
+        all[i] = (unsigned char)i;
+    for (int k = 0; k < 3; k++) {
+        struct plumb_weights w;
+        double x[256], greatest = 0, least = INFINITY;
+        put_numbers(rows[k].dtype, all, 256, 1);
+        cr_assert_eq(plumb_safetensors_open(&w, in_dir("m.safetensors")), PLUMB_OK);
+        cr_assert_eq(w.read(&w, 0, 0, 256, x), PLUMB_OK, "%s", plumb_errmsg());
+        for (int i = 0; i < 256; i++) {
+            const double want = f8_by_definition(rows[k].exponent_bits, i);
+            cr_expect(isnan(want) ? isnan(x[i]) : x[i] == want && signbit(x[i]) == signbit(want),
+                      "%s 0x%02x is %g, not %g", rows[k].dtype, i, x[i], want);
+            if (isfinite(x[i])) greatest = fmax(greatest, x[i]);
+            if (x[i] > 0) least = fmin(least, x[i]);
+        }
+        cr_expect(greatest == rows[k].greatest && least == rows[k].least);
+        plumb_weights_release(&w);
+    }
+}
+
+Test(safetensors, whole_numbers_are_exact_or_refused)
+{
+    static const struct {
+        const char *dtype;
+        uint64_t bits;
+        size_t bytes;
+        double want; /* NaN = refused */
+    } rows[] = { { "I8", 0x80, 1, -128 },
+                 { "U8", 0x80, 1, 128 },
+                 { "I16", 0xFFFE, 2, -2 },
+                 { "U16", 0xFFFE, 2, 65534 },
+                 { "I32", 0x80000000, 4, -2147483648.0 },
+                 { "U32", 0x80000000, 4, 2147483648.0 },
+                 { "I64", UINT64_MAX, 8, -1 },
+                 { "I64", UINT64_C(1) << 53, 8, 0x1p53 },
+                 { "I64", (UINT64_C(1) << 53) + 1, 8, NAN },
+                 { "I64", UINT64_C(1) << 63, 8, NAN },
+                 { "U64", UINT64_MAX, 8, NAN },
+                 { "U64", 5, 8, 5 } };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        struct plumb_weights w;
+        double x;
+        put_numbers(rows[k].dtype, &rows[k].bits, rows[k].bytes, rows[k].bytes);
+        cr_assert_eq(plumb_safetensors_open(&w, in_dir("m.safetensors")), PLUMB_OK);
+        const int rc = w.read(&w, 0, 0, 1, &x);
+        cr_expect_eq(rc, isnan(rows[k].want) ? PLUMB_ENUM : PLUMB_OK, "%s: %s", rows[k].dtype,
+                     plumb_errmsg());
+        cr_expect(rc ? strstr(plumb_errmsg(), "over 2^53") != NULL : x == rows[k].want,
+                  "%s is %.17g", rows[k].dtype, x);
+        plumb_weights_release(&w);
+    }
 }
 
 Test(safetensors, damaged_headers_are_refused)
