@@ -286,3 +286,16 @@ int plumb_path_join(char *out, size_t n, const char *dir, const char *name)
     return plumb_fail(PLUMB_EINVAL, "the path \"%s%s%s\" is longer than %zu bytes", dir, slash,
                       name, n);
 }
+
+void plumb_shell_quote(char *out, size_t n, const char *path, size_t length, const char *end)
+{
+    size_t at = 0;
+    out[at++] = '\'';
+    for (size_t i = 0; i < length && at + 16 < n; i++) {
+        if (path[i] == '\'')
+            at += (size_t)snprintf(out + at, n - at, "'\\''");
+        else
+            out[at++] = path[i];
+    }
+    snprintf(out + at, n - at, "%s'", end);
+}

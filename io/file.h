@@ -42,3 +42,6 @@ bool plumb_file_exists(const char *path);              /* anything: file, folder
 bool plumb_file_same(const char *a, const char *b);    /* both exist and are one file or folder */
 int plumb_path_join(char *out, size_t n, const char *dir,
                     const char *name); /* fails when too long */
+/* The first `length` bytes of a path and `end` behind them as one word of a shell, cut where `out`
+ * ends. */
+void plumb_shell_quote(char *out, size_t n, const char *path, size_t length, const char *end);

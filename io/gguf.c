@@ -64,6 +64,7 @@ static int skip_elements(struct plumb_gguf_cursor *c, struct plumb_gguf_entry *e
             return plumb_fail(PLUMB_EFORMAT, "\"%s\": string %lld of \"%.*s\" holds a NUL byte",
                               c->path, (long long)i, (int)e->key_bytes, e->key);
     }
+    e->bytes = (size_t)(c->at - e->data);
     return PLUMB_OK;
 }
 

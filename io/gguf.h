@@ -31,6 +31,7 @@ struct plumb_gguf_entry {
     bool array;
     int64_t count;    /* elements; 1 outside arrays */
     const char *data; /* as stored, unaligned */
+    size_t bytes;
 };
 
 struct plumb_gguf_format;

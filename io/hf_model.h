@@ -49,5 +49,11 @@ int plumb_hf_model_write(const struct plumb_hf_model *m, const char *dir, enum p
                          const void *flat, enum plumb_dtype stored);
 /* The tokenizer's files alone, with the chat template, into an existing folder. */
 int plumb_hf_model_write_text(const struct plumb_hf_model *m, const char *dir);
+/* The same from m's own weights, which stream through: no training between. With `stored` =
+ * PLUMB_DTYPES every tensor keeps its dtype and config.json its text (F32 where it is none of the
+ * four that are written). `shard_bytes` as in safetensors.h. A number that is not finite, or that
+ * `stored` does not hold, is PLUMB_ENUM naming tensor and place. */
+int plumb_hf_model_copy(const struct plumb_hf_model *m, const char *dir, enum plumb_dtype stored,
+                        int64_t shard_bytes);
 /* The tensor of a Hugging Face name, NULL without one. */
 const struct plumb_hf_tensor *plumb_hf_model_find(const struct plumb_hf_model *m, const char *name);

@@ -459,27 +459,6 @@ Test(hf_model, a_model_made_here_is_written_from_its_config_alone)
     free(back);
 }
 
-Test(hf_model, weights_that_another_tensor_scales_are_refused)
-{
-    static const char *const names[] = { "model.layers.1.mlp.up_proj.weight_scale_inv",
-                                         "lm_head.weight.absmax" };
-    for (int i = 0; i < 2; i++) {
-        struct made made = { 0 };
-        struct plumb_hf_model m;
-        made_init(&made, made_configs[MADE_LLAMA]);
-        snprintf(made.names[made.count], sizeof made.names[0], "%s", names[i]);
-        made.tensors[made.count] = (struct plumb_weight){ .name = made.names[made.count],
-                                                          .rank = 1,
-                                                          .shape = { 2 },
-                                                          .count = 2 };
-        made.count++;
-        made_write(&made, in_root("a"));
-        cr_expect_eq(plumb_hf_model_open(&m, in_root("a"), 0), PLUMB_ENOTSUP);
-        cr_expect(strstr(plumb_errmsg(), names[i]), "%s", plumb_errmsg());
-        plumb_hf_config_release(&made.config);
-    }
-}
-
 Test(hf_model, another_tokenizer_is_saved_in_place_of_the_models_own)
 {
     static const char *const places[] = { "a/tokenizer.json", "t/tokenizer.json" };

@@ -1,4 +1,5 @@
 /* Writing a model folder. */
+#include <math.h>
 #include <plumb/log.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,6 +83,22 @@ static int copy_tokenizer(const struct plumb_hf_model *m, const char *dir)
     return PLUMB_OK;
 }
 
+/* The template for conversations with tools has a folder of its own. */
+static int copy_tool_template(const struct plumb_hf_model *m, const char *dir)
+{
+    static const char name[] = "additional_chat_templates/tool_use.jinja";
+    char from[4096], to[4096];
+    const char *source = m->tokenizer_dir ? m->tokenizer_dir : m->dir;
+    if (!source || plumb_gguf_is(source)) return PLUMB_OK;
+    PLUMB_TRY(plumb_path_join(from, sizeof from, source, name));
+    PLUMB_TRY(plumb_path_join(to, sizeof to, dir, name));
+    if (!plumb_file_exists(from) || plumb_file_same(from, to)) return PLUMB_OK;
+    *strrchr(to, '/') = 0;
+    PLUMB_TRY(plumb_dir_make(to));
+    PLUMB_TRY(plumb_path_join(to, sizeof to, dir, name));
+    return plumb_file_copy(from, to);
+}
+
 static int copy_extras(const struct plumb_hf_model *m, const char *dir, bool text_only)
 {
     static const char *const names[] = {
@@ -91,6 +108,7 @@ static int copy_extras(const struct plumb_hf_model *m, const char *dir, bool tex
         "special_tokens_map.json",
         "added_tokens.json",
         "tokenizer.model",
+        "spiece.model",
         "vocab.json",
         "merges.txt",
         "chat_template.jinja",
@@ -107,7 +125,7 @@ static int copy_extras(const struct plumb_hf_model *m, const char *dir, bool tex
         if (plumb_file_exists(from) && !plumb_file_same(from, to))
             PLUMB_TRY(plumb_file_copy(from, to));
     }
-    return PLUMB_OK;
+    return copy_tool_template(m, dir);
 }
 
 /* A chat template of the caller's is that of the model written, as the files say. */
@@ -134,4 +152,76 @@ int plumb_hf_model_write(const struct plumb_hf_model *m, const char *dir, enum p
     PLUMB_TRY(copy_extras(m, dir, false));
     PLUMB_TRY(copy_chat_template(m, dir));
     return write_config(m, dir, stored); /* last: a folder without it is no model */
+}
+
+/* The weights of a model as files of Hugging Face have them, in the order of its tensors. */
+struct stream {
+    const struct plumb_hf_model *m;
+    enum plumb_dtype stored;
+    struct plumb_turned turned;
+};
+
+static int read_stream(const struct plumb_weights *w, int64_t index, int64_t first, int64_t n,
+                       double *out)
+{
+    struct stream *s = w->self;
+    const struct plumb_hf_model *m = s->m;
+    const struct plumb_weights *from = &m->weights;
+    const struct plumb_weight *t = &from->tensor[m->source[index]];
+    const enum plumb_dtype stored = s->stored == PLUMB_DTYPES ? plumb_safetensors_keeps(t->dtype)
+                                                              : s->stored;
+    if (m->tensors[index].transposed && t->turned)
+        PLUMB_TRY(plumb_turned_read(&s->turned, from, m->source[index], first, n, out));
+    else
+        PLUMB_TRY(from->read(from, m->source[index], first, n, out));
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(plumb_dtype_round(stored, out[i])))
+            return plumb_fail(
+                PLUMB_ENUM, "\"%s\": number %lld of tensor \"%s\" is %g, which %s does not hold",
+                from->origin, (long long)(first + i), t->name, out[i], plumb_dtype_name(stored));
+    if (first + n == t->count) plumb_map_forget(t->data, t->bytes);
+    return PLUMB_OK;
+}
+
+static int copy_weights(struct stream *s, const char *dir, int64_t shard_bytes)
+{
+    const struct plumb_hf_model *m = s->m;
+    struct plumb_weight *list = calloc((size_t)m->tensor_count, sizeof *list);
+    if (!list) return plumb_fail(PLUMB_EMEM, "could not allocate the list of tensors");
+    int rc = PLUMB_OK;
+    for (int64_t k = 0; k < m->tensor_count; k++) {
+        const struct plumb_hf_tensor *t = &m->tensors[k];
+        if (m->source[k] < 0)
+            PLUMB_TRYG(plumb_fail(PLUMB_EFORMAT, "\"%s\": tensor \"%s\" is missing",
+                                  m->weights.origin, t->name));
+        list[k] = (struct plumb_weight){ .name = t->name,
+                                         .dtype = m->weights.tensor[m->source[k]].dtype,
+                                         .rank = t->rank,
+                                         .count = t->rows * t->unit };
+        memcpy(list[k].shape, t->shape, sizeof t->shape);
+    }
+    const struct plumb_weights w = { .origin = m->weights.origin,
+                                     .tensor = list,
+                                     .count = m->tensor_count,
+                                     .read = read_stream,
+                                     .self = s };
+    rc = plumb_safetensors_write_folder(dir, &w, s->stored, shard_bytes);
+out:
+    free(list);
+    return rc;
+}
+
+int plumb_hf_model_copy(const struct plumb_hf_model *m, const char *dir, enum plumb_dtype stored,
+                        int64_t shard_bytes)
+{
+    struct stream s = { .m = m, .stored = stored, .turned.held = -1 };
+    char path[4096];
+    PLUMB_TRY(plumb_dir_make(dir));
+    const int rc = copy_weights(&s, dir, shard_bytes);
+    free(s.turned.x);
+    PLUMB_TRY(rc);
+    PLUMB_TRY(copy_extras(m, dir, false));
+    if (stored != PLUMB_DTYPES) return write_config(m, dir, stored);
+    PLUMB_TRY(plumb_path_join(path, sizeof path, dir, "config.json"));
+    return plumb_file_write(path, m->config.text, strlen(m->config.text));
 }

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "io/file.h"
+
 /* The length of a name without .gz or .zst. */
 static size_t unpacked_length(const char *name)
 {
@@ -31,27 +33,13 @@ enum plumb_rowfile_kind plumb_rowfile_kind(const char *name)
                                                                           : PLUMB_ROWFILE_UNKNOWN;
 }
 
-/* The path as one word of a shell, cut to what fits. */
-static void quote(char *out, size_t n, const char *path, size_t length, const char *end)
-{
-    size_t at = 0;
-    out[at++] = '\'';
-    for (size_t i = 0; i < length && at + 16 < n; i++) {
-        if (path[i] == '\'')
-            at += (size_t)snprintf(out + at, n - at, "'\\''");
-        else
-            out[at++] = path[i];
-    }
-    snprintf(out + at, n - at, "%s'", end);
-}
-
 static int refuse_columns(const char *path, bool parquet)
 {
     char from[512], to[512];
     const char *dot = strrchr(path, '.'), *slash = strrchr(path, '/');
     const bool named = dot && (!slash || dot > slash);
-    quote(from, sizeof from, path, strlen(path), "");
-    quote(to, sizeof to, path, named ? (size_t)(dot - path) : strlen(path), ".jsonl");
+    plumb_shell_quote(from, sizeof from, path, strlen(path), "");
+    plumb_shell_quote(to, sizeof to, path, named ? (size_t)(dot - path) : strlen(path), ".jsonl");
     return plumb_fail(
         PLUMB_ENOTSUP,
         "\"%s\" is %s, which is not read here. With Hugging Face datasets this converts it: "

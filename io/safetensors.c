@@ -9,6 +9,7 @@
 #include "io/file.h"
 #include "io/json.h"
 #include "io/numbers.h"
+#include "io/pickle.h"
 
 #define MAX_HEADER ((uint64_t)100 << 20) /* bytes; the published reader has the same bound */
 #define MAX_SHARDS 10000
@@ -333,15 +334,15 @@ static int read_numbers(const struct plumb_weights *w, int64_t index, int64_t fi
 /* The file that stands for a model folder. */
 static int find_in_folder(const char *dir, char *out, size_t n)
 {
-    char other[4096];
     PLUMB_TRY(plumb_path_join(out, n, dir, "model.safetensors"));
     if (plumb_file_exists(out)) return PLUMB_OK;
     PLUMB_TRY(plumb_path_join(out, n, dir, "model.safetensors.index.json"));
     if (plumb_file_exists(out)) return PLUMB_OK;
-    PLUMB_TRY(plumb_path_join(other, sizeof other, dir, "pytorch_model.bin"));
-    return plumb_fail(PLUMB_EIO, "the folder \"%s\" holds no model.safetensors%s", dir,
-                      plumb_file_exists(other) ? " (pytorch_model.bin is not supported: convert it)"
-                                               : " and no model.safetensors.index.json");
+    PLUMB_TRY(plumb_pickle_check(dir));
+    return plumb_fail(PLUMB_EIO,
+                      "the folder \"%s\" holds no model.safetensors and no "
+                      "model.safetensors.index.json",
+                      dir);
 }
 
 static bool ends_in(const char *path, const char *end)
@@ -359,6 +360,7 @@ int plumb_safetensors_open(struct plumb_weights *w, const char *path)
         PLUMB_TRY(find_in_folder(path, file, sizeof file));
         path = file;
     }
+    PLUMB_TRY(plumb_pickle_check(path));
     const bool index = ends_in(path, ".index.json");
     struct model *m = calloc(1, sizeof *m);
     if (m) m->origin = strdup(path);

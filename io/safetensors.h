@@ -11,8 +11,8 @@
  */
 int plumb_safetensors_open(struct plumb_weights *w, const char *path);
 
-/* Writes all tensors of `from` as `dtype` (F32, BF16, F16 or F64) to one file, whole or not at
- * all. */
+/* Writes all tensors of `from` as `dtype` (F32, BF16, F16 or F64; PLUMB_DTYPES = each as its own
+ * `dtype` says) to one file, whole or not at all. */
 int plumb_safetensors_write(const char *path, const struct plumb_weights *from,
                             enum plumb_dtype dtype);
 /* The same into folder `dir`: model.safetensors, or numbered shards of at most `shard_bytes` (0 =
@@ -20,3 +20,5 @@ int plumb_safetensors_write(const char *path, const struct plumb_weights *from,
  * removed. */
 int plumb_safetensors_write_folder(const char *dir, const struct plumb_weights *from,
                                    enum plumb_dtype dtype, int64_t shard_bytes);
+/* What a tensor whose dtype has this name is kept as: the four that are written, F32 for others. */
+enum plumb_dtype plumb_safetensors_keeps(const char *name);

@@ -383,8 +383,32 @@ Test(safetensors, folders_without_weights_say_what_was_sought)
     cr_expect_eq(plumb_safetensors_open(&w, dir), PLUMB_EIO);
     cr_expect(strstr(plumb_errmsg(), "no model.safetensors"), "%s", plumb_errmsg());
     cr_assert_eq(plumb_file_write(in_dir("pytorch_model.bin"), "", 0), PLUMB_OK);
-    cr_expect_eq(plumb_safetensors_open(&w, dir), PLUMB_EIO);
-    cr_expect(strstr(plumb_errmsg(), "pytorch_model.bin is not supported"), "%s", plumb_errmsg());
+    cr_expect_eq(plumb_safetensors_open(&w, dir), PLUMB_ENOTSUP);
+    cr_expect(strstr(plumb_errmsg(), "/'pytorch_model.bin") &&
+                  strstr(plumb_errmsg(), "python3 -c 'import sys, torch"),
+              "%s", plumb_errmsg());
+}
+
+/* What torch.save writes now and wrote before 1.6; another archive is something else. */
+Test(safetensors, pickles_are_told_by_their_first_bytes)
+{
+    static const struct {
+        char bytes[64];
+        size_t n;
+        int rc;
+    } rows[] = {
+        { "PK\3\4................................pytorch_model/data.pkl", 60, PLUMB_ENOTSUP },
+        { "\x80\2\x8a\nl\xfc", 6, PLUMB_ENOTSUP },
+        { "PK\3\4................................another archive....", 60, PLUMB_EFORMAT }
+    };
+    for (int i = 0; i < 3; i++) {
+        struct plumb_weights w;
+        cr_assert_eq(plumb_file_write(in_dir("it's.pt"), rows[i].bytes, rows[i].n), PLUMB_OK);
+        cr_expect_eq(plumb_safetensors_open(&w, in_dir("it's.pt")), rows[i].rc, "%s",
+                     plumb_errmsg());
+        cr_expect(rows[i].rc != PLUMB_ENOTSUP || strstr(plumb_errmsg(), "it'\\''s.safetensors' '"),
+                  "%s", plumb_errmsg());
+    }
 }
 
 Test(safetensors, a_full_disk_leaves_the_old_file)

@@ -20,14 +20,26 @@ struct part {
     enum plumb_dtype dtype;
 };
 
-static int64_t stored_bytes(const struct part *p, int64_t i)
+static const char *const names[] = {
+    [PLUMB_F64] = "F64", [PLUMB_F32] = "F32", [PLUMB_BF16] = "BF16", [PLUMB_F16] = "F16"
+};
+
+enum plumb_dtype plumb_safetensors_keeps(const char *name)
 {
-    return p->from->tensor[i].count * (int64_t)plumb_dtype_bytes(p->dtype);
+    for (int t = PLUMB_F64; t <= PLUMB_F16; t++)
+        if (strcmp(names[t], name) == 0) return (enum plumb_dtype)t;
+    return PLUMB_F32;
 }
 
-static const char *dtype_name(enum plumb_dtype t)
+static enum plumb_dtype dtype_of(const struct part *p, int64_t i)
 {
-    return t == PLUMB_F64 ? "F64" : t == PLUMB_F32 ? "F32" : t == PLUMB_BF16 ? "BF16" : "F16";
+    if (p->dtype != PLUMB_DTYPES) return p->dtype;
+    return plumb_safetensors_keeps(p->from->tensor[i].dtype);
+}
+
+static int64_t stored_bytes(const struct part *p, int64_t i)
+{
+    return p->from->tensor[i].count * (int64_t)plumb_dtype_bytes(dtype_of(p, i));
 }
 
 /* {"dtype": ..., "shape": [...], "data_offsets": [...]}; NULL without memory. */
@@ -37,7 +49,7 @@ static cJSON *entry(const struct part *p, int64_t i, int64_t offset)
     cJSON *e = cJSON_CreateObject();
     cJSON *shape = cJSON_AddArrayToObject(e, "shape");
     cJSON *at = cJSON_AddArrayToObject(e, "data_offsets");
-    bool ok = cJSON_AddStringToObject(e, "dtype", dtype_name(p->dtype)) && shape && at;
+    bool ok = cJSON_AddStringToObject(e, "dtype", names[dtype_of(p, i)]) && shape && at;
     for (int d = 0; d < t->rank && ok; d++)
         ok = cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)t->shape[d]));
     ok = ok && cJSON_AddItemToArray(at, cJSON_CreateNumber((double)offset)) &&
@@ -80,18 +92,19 @@ static int put_tensor(struct plumb_writer *w, const struct part *p, int64_t i, d
                       char *bytes)
 {
     const struct plumb_weight *t = &p->from->tensor[i];
+    const enum plumb_dtype dtype = dtype_of(p, i);
     for (int64_t at = 0; at < t->count; at += CHUNK) {
         const int64_t n = t->count - at < CHUNK ? t->count - at : CHUNK;
         PLUMB_TRY(p->from->read(p->from, i, at, n, numbers));
-        plumb_numbers_encode(p->dtype, numbers, n, bytes);
-        PLUMB_TRY(plumb_writer_put(w, bytes, (size_t)n * plumb_dtype_bytes(p->dtype)));
+        plumb_numbers_encode(dtype, numbers, n, bytes);
+        PLUMB_TRY(plumb_writer_put(w, bytes, (size_t)n * plumb_dtype_bytes(dtype)));
     }
     return PLUMB_OK;
 }
 
 static int write_part(const char *path, const struct part *p)
 {
-    PLUMB_ASSERT(p->dtype <= PLUMB_F16);
+    PLUMB_ASSERT(p->dtype <= PLUMB_F16 || p->dtype == PLUMB_DTYPES);
     struct plumb_writer w = { 0 };
     int rc = PLUMB_OK;
     double *numbers = malloc(CHUNK * sizeof *numbers);

@@ -181,6 +181,9 @@ void plumb_tok_steps_release(struct plumb_tok_steps *steps);
 
 /* tok_preset.c: the steps of a published tokenizer by name; fails naming it when there is none. */
 int plumb_tok_preset(struct plumb_tok *t, const char *name);
+/* The first name of preset i of byte-level vocabularies, the commonest first; NULL behind the
+ * last. */
+const char *plumb_tok_preset_name(int i);
 /* The same as part of a tokenizer.json, for the caller to delete. */
 int plumb_tok_preset_json(const char *name, bool *ignore_merges, cJSON **out);
 

@@ -25,8 +25,10 @@ static const struct {
     bool ignore_merges;
     const char *json;
 } presets[] = {
-    { "gpt-2 phi-2 mpt olmo ", false,
-      "{\"pre_tokenizer\":" BYTE_LEVEL("true") "," BYTE_DECODER "}" },
+    { "gpt-2 phi-2 ", false, "{\"pre_tokenizer\":" BYTE_LEVEL("true") "," BYTE_DECODER "}" },
+    { "olmo mpt ", false,
+      "{\"normalizer\":{\"type\":\"NFC\"},\"pre_tokenizer\":" BYTE_LEVEL("true") "," BYTE_DECODER
+                                                                                 "}" },
     { "smollm starcoder refact command-r ", false,
       "{\"pre_tokenizer\":" SEQUENCE("{\"type\":\"Digits\",\"individual_digits\":true}",
                                      BYTE_LEVEL("true")) "," BYTE_DECODER "}" },
@@ -51,6 +53,12 @@ static const struct {
       "{\"type\":\"Replace\",\"pattern\":{\"String\":\"" META "\"},\"content\":\" \"},"
       "{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"}]}}" },
 };
+
+const char *plumb_tok_preset_name(int i)
+{
+    static const char *const names[] = { "gpt-2", "smollm", "qwen2", "llama-bpe", "olmo" };
+    return i >= 0 && i < (int)(sizeof names / sizeof *names) ? names[i] : NULL;
+}
 
 int plumb_tok_preset_json(const char *name, bool *ignore_merges, cJSON **out)
 {

@@ -53,4 +53,12 @@ int plumb_tokenizer_from_arrays(struct plumb_text *t, const struct plumb_vocabul
 int plumb_tokenizer_write(const struct plumb_vocabulary *v, const char *chat_template,
                           const char *dir);
 
+/* The other way round: the arrays of a GGUF file for an embedding of so many rows, with a `pre` and
+ * a prefix under which plumb_tokenizer_from_arrays gives the ids of `text`, on probes and on every
+ * token's text. PLUMB_ENOTSUP where none does, or the tokenizer is neither BPE of bytes nor BPE
+ * with byte fallback. Token texts are those of `text`, which must live as long; release the rest.
+ */
+int plumb_tokenizer_arrays(const struct plumb_text *text, int64_t rows, struct plumb_vocabulary *v);
+void plumb_vocabulary_release(struct plumb_vocabulary *v); /* of plumb_tokenizer_arrays alone */
+
 void plumb_tokenizer_release(struct plumb_text *t); /* takes a zeroed one */

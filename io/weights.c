@@ -24,6 +24,27 @@ void plumb_weights_release(struct plumb_weights *w)
     *w = (struct plumb_weights){ 0 };
 }
 
+int plumb_turned_read(struct plumb_turned *t, const struct plumb_weights *w, int64_t index,
+                      int64_t first, int64_t n, double *out)
+{
+    const struct plumb_weight *m = &w->tensor[index];
+    PLUMB_ASSERT(m->rank == 2);
+    if (t->held != index) {
+        t->held = -1;
+        double *larger = realloc(t->x, (size_t)m->count * sizeof *larger);
+        if (!larger)
+            return plumb_fail(PLUMB_EMEM, "could not allocate the %lld numbers of \"%s\"",
+                              (long long)m->count, m->name);
+        t->x = larger;
+        PLUMB_TRY(w->read(w, index, 0, m->count, t->x));
+        t->held = index;
+    }
+    const int64_t rows = m->shape[0], columns = m->shape[1];
+    for (int64_t i = 0; i < n; i++)
+        out[i] = t->x[(first + i) % rows * columns + (first + i) / rows];
+    return PLUMB_OK;
+}
+
 const char *plumb_shape_text(const int64_t *shape, int rank, char *out, size_t n)
 {
     size_t used = 0;

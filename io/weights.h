@@ -36,5 +36,14 @@ struct plumb_weights {
 /* The index of a tensor, -1 without one. */
 int64_t plumb_weights_find(const struct plumb_weights *w, const char *name);
 void plumb_weights_release(struct plumb_weights *w); /* takes a zeroed one; leaves it zeroed */
+/* A matrix read the other way round: whole, once, for neither order of reading is cheap. */
+struct plumb_turned {
+    double *x; /* of the tensor `held` */
+    int64_t held;
+};
+/* out[i] = element first + i of the transpose of matrix `index`. Zero *t, with held = -1, before
+ * the first; free t->x after the last. */
+int plumb_turned_read(struct plumb_turned *t, const struct plumb_weights *w, int64_t index,
+                      int64_t first, int64_t n, double *out);
 /* "[3, 4]" into out; returns out. */
 const char *plumb_shape_text(const int64_t *shape, int rank, char *out, size_t n);
