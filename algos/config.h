@@ -47,6 +47,7 @@ struct plumb_train_config {
     bool use_peft, use_rslora; /* train adapters; scale alpha / sqrt(r) instead of alpha / r */
     int64_t lora_r;
     double lora_alpha;
+    bool keep_quantized; /* a GGUF base's matrices stay in their blocks */
     double lora_dropout; /* of the adapters' input; none with disable_dropout, as in TRL */
     struct plumb_strings lora_target_modules;  /* none: the family's usual ones */
     struct plumb_strings lora_modules_to_save; /* trained whole */

@@ -36,6 +36,8 @@ struct plumb_task {
     const struct plumb_lora *lora; /* adapters, trained in place of the weights; the starting model
                                     * is then the same weights with the adapters off, or with
                                     * those given. NULL = all weights are trained */
+    const struct plumb_packed *packed; /* with lora: matrices of the base that stay in blocks, which
+                                        * the caller fills; NULL = none */
     struct plumb_batching batching;
     /* Share of the step's divisor that an example brings: 1 for a pair, its trained tokens for
      * SFT. */

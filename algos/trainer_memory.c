@@ -94,8 +94,12 @@ static int lay_out(struct plumb_trainer *t, const struct plumb_model_config *mod
                                        : narrow  ? PLUMB_MODEL_TRAINED_NARROW
                                                  : PLUMB_MODEL_TRAINED;
     const struct plumb_lora *lora = t->task->lora;
-    PLUMB_TRY(plumb_model_init(&t->policy, model, dev, compute, lora ? PLUMB_MODEL_FROZEN : kind,
-                               longest, &t->run));
+    if (t->task->packed)
+        PLUMB_TRY(plumb_model_init_packed(&t->policy, model, t->task->packed, dev, compute, longest,
+                                          &t->run));
+    else
+        PLUMB_TRY(plumb_model_init(&t->policy, model, dev, compute,
+                                   lora ? PLUMB_MODEL_FROZEN : kind, longest, &t->run));
     t->policy.recompute = t->config->gradient_checkpointing;
     if (lora) PLUMB_TRY(plumb_adapters_init(&t->policy, lora, kind, &t->run));
     t->policy.adapters.seed = (uint64_t)t->config->seed;
@@ -125,6 +129,7 @@ static void tell(const struct plumb_trainer *t, const struct plumb_batch_size *s
     const struct plumb_flat f = plumb_model_trained(m);
     const size_t n = (size_t)f.elements, frozen = t->task->lora ? (size_t)m->elements : 0;
     const bool copies = f.master.data && f.master.data != f.weights.data;
+    const size_t weights = (size_t)m->packed.bytes + frozen * compute;
     const bool again = t->ref.weights.data && t->ref.weights.data != m->weights.data;
     const size_t others = (size_t)(again ? t->ref.elements : t->ref.adapters.flat.elements);
     char where[256];
@@ -133,7 +138,7 @@ static void tell(const struct plumb_trainer *t, const struct plumb_batch_size *s
         PLUMB_LOG_INFO,
         "memory plan: weights %.1f MiB, reference %.1f, gradients %.1f, moments %.1f, step at most "
         "%.1f (%lld tokens, %lld targets); %s, %s",
-        mib(frozen * compute + n * (compute + (copies ? master : 0))), mib(others * compute),
+        mib(weights + n * (compute + (copies ? master : 0))), mib(others * compute),
         mib(f.grad.data ? n * master : 0), mib(t->optimizer.m.data ? 2 * n * master : 0),
         mib(t->step.device.capacity ? t->step.device.capacity : t->step.capacity),
         (long long)size->tokens, (long long)size->targets, plumb_dtype_name(t->policy.prec.compute),

@@ -310,12 +310,14 @@ int plumb_hf_model_read(const struct plumb_hf_model *m, enum plumb_dtype dtype, 
     const size_t bytes = plumb_dtype_bytes(dtype);
     for (int64_t i = 0; i < m->param_count; i++) { /* the padding after each, and a new head */
         const struct plumb_param *p = &m->params[i];
-        const int64_t end = i + 1 < m->param_count ? p[1].offset : m->elements;
+        const int64_t n = p->rows * p->cols, end = p->offset + (n + 31) / 32 * 32;
         const bool fresh = p->role == PLUMB_ROLE_SCORE && m->score_missing;
-        const int64_t from = fresh ? p->offset : p->offset + p->rows * p->cols;
+        if (p->offset < 0) continue; /* it stays in the file's blocks */
+        const int64_t from = fresh ? p->offset : p->offset + n;
         memset((char *)flat + (size_t)from * bytes, 0, (size_t)(end - from) * bytes);
     }
     for (int64_t k = 0; k < m->tensor_count; k++)
-        if (m->source[k] >= 0) PLUMB_TRY(read_tensor(m, k, dtype, flat));
+        if (m->source[k] >= 0 && m->params[m->tensors[k].param].offset >= 0)
+            PLUMB_TRY(read_tensor(m, k, dtype, flat));
     return PLUMB_OK;
 }

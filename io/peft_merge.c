@@ -32,15 +32,15 @@ static int load(const struct merged *m, const struct plumb_peft_entry *e, double
 }
 
 /* out[i] += factor (B A) at element first + i of the file's matrix. */
-static void add(const struct merged *m, const struct plumb_hf_tensor *t, int64_t first, int64_t n,
-                double *out)
+static void add(const struct merged *m, const struct plumb_hf_tensor *t, bool transposed,
+                int64_t first, int64_t n, double *out)
 {
-    const int64_t rank = m->peft.r, columns = t->shape[1], inputs = t->unit;
+    const int64_t rank = m->peft.r, inputs = t->unit, columns = transposed ? t->rows : inputs;
     for (int64_t i = 0; i < n;) {
         const int64_t r = (first + i) / columns, c = (first + i) % columns;
         const int64_t run = columns - c < n - i ? columns - c : n - i;
         for (int64_t k = 0; k < rank; k++) {
-            if (t->transposed) { /* rows of the file are inputs */
+            if (transposed) { /* rows of the file are inputs */
                 const double a = m->factor * m->a[k * inputs + r];
                 for (int64_t j = 0; j < run; j++)
                     out[i + j] += a * m->b[(c + j) * rank + k];
@@ -71,7 +71,7 @@ static int read_merged(const struct plumb_weights *w, int64_t index, int64_t fir
         PLUMB_TRY(load(m, e + 1, &m->b));
         m->held = index;
     }
-    add(m, e->t, first, n, out);
+    add(m, e->t, e->t->transposed && !m->tensor[index].turned, first, n, out);
     return PLUMB_OK;
 }
 
@@ -117,7 +117,9 @@ static int link_entries(struct merged *m, struct plumb_hf_model *hf, double sign
         if (e->kind == PLUMB_PEFT_WHOLE && sign < 0)
             return plumb_fail(PLUMB_ENOTSUP, "\"%s\" took the base's place: it cannot be taken off",
                               e->name);
-        m->of[source_of(m, hf, view, e)] = i;
+        const int64_t source = source_of(m, hf, view, e);
+        m->of[source] = i;
+        if (e->kind == PLUMB_PEFT_WHOLE) m->tensor[source].turned = false;
     }
     return PLUMB_OK;
 }

@@ -5,10 +5,13 @@
 #include <plumb/reduce.h>
 
 #include "runtime/adapters.h"
+#include "runtime/packed.h"
 
 int plumb_linear_fwd(const struct plumb_linear *l)
 {
     const struct plumb_model *m = l->m;
+    struct plumb_tensor w;
+    PLUMB_TRY(plumb_packed_weight(m, l->w, &w));
     const struct plumb_matmul a = {
         .struct_bytes = sizeof a,
         .M = l->N,
@@ -16,7 +19,7 @@ int plumb_linear_fwd(const struct plumb_linear *l)
         .K = l->w->cols,
         .a = l->x,
         .c = l->y,
-        .b = plumb_model_weight(m, l->w),
+        .b = w,
         .trans_b = true,
         .bias = plumb_model_weight(m, l->b),
         .batch_invariant = m->batch_invariant,
@@ -52,16 +55,19 @@ static int parameters(const struct plumb_linear *l)
 int plumb_linear_bwd(const struct plumb_linear *l)
 {
     const struct plumb_model *m = l->m;
+    struct plumb_tensor w;
     PLUMB_TRY(parameters(l));
+    if (!l->dx.data) return plumb_adapters_bwd(l);
+    PLUMB_TRY(plumb_packed_weight(m, l->w, &w));
     const struct plumb_matmul dx = {
         .struct_bytes = sizeof dx,
         .M = l->N,
         .N = l->w->cols,
         .K = l->w->rows,
         .a = l->dy,
-        .b = plumb_model_weight(m, l->w),
+        .b = w,
         .c = l->dx,
     };
-    if (l->dx.data) PLUMB_TRY(plumb_matmul(&m->dev, &dx));
+    PLUMB_TRY(plumb_matmul(&m->dev, &dx));
     return plumb_adapters_bwd(l);
 }

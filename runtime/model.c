@@ -6,6 +6,7 @@
 #include <plumb/rng.h>
 #include <string.h>
 
+#include "runtime/packed.h"
 #include "runtime/rope_table.h"
 #include "runtime/transfer.h"
 
@@ -16,7 +17,8 @@ struct plumb_storage plumb_storage_of(const struct plumb_device *dev, enum plumb
     return (struct plumb_storage){ compute, PLUMB_F32, PLUMB_F32 };
 }
 
-static int layout_params(struct plumb_model *m, struct plumb_arena *run)
+static int layout_params(struct plumb_model *m, const struct plumb_packed *packed,
+                         struct plumb_arena *run)
 {
     const int64_t capacity = plumb_model_param_capacity(&m->config);
     void *p;
@@ -25,6 +27,8 @@ static int layout_params(struct plumb_model *m, struct plumb_arena *run)
     PLUMB_TRY(plumb_arena_init(&table, "table", (size_t)capacity * sizeof *m->params));
     int rc = plumb_arena_push(&table, (size_t)capacity * sizeof *m->params, &p);
     if (!rc) rc = plumb_model_params(&m->config, p, capacity, &m->param_count, &m->elements);
+    if (!rc && packed) plumb_packed_leave_out(packed, p, m->param_count, &m->elements);
+    if (!rc && packed) rc = plumb_packed_init(m, packed, p, run);
     void *kept = NULL;
     if (!rc) rc = plumb_arena_push(run, (size_t)m->param_count * sizeof *m->params, &kept);
     if (!rc && kept) memcpy(kept, p, (size_t)m->param_count * sizeof *m->params);
@@ -48,9 +52,10 @@ static int fill_rope(struct plumb_model *m, int64_t n)
     return rc;
 }
 
-int plumb_model_init(struct plumb_model *m, const struct plumb_model_config *config,
-                     const struct plumb_device *dev, enum plumb_dtype compute,
-                     enum plumb_model_kind kind, int64_t max_path, struct plumb_arena *run)
+static int init(struct plumb_model *m, const struct plumb_model_config *config,
+                const struct plumb_packed *packed, const struct plumb_device *dev,
+                enum plumb_dtype compute, enum plumb_model_kind kind, int64_t max_path,
+                struct plumb_arena *run)
 {
     *m = (struct plumb_model){ .config = *config,
                                .dev = *dev,
@@ -62,7 +67,7 @@ int plumb_model_init(struct plumb_model *m, const struct plumb_model_config *con
             PLUMB_EINVAL,
             "sequences of %lld tokens, but the model has %lld positions: lower --max_length",
             (long long)max_path, (long long)config->max_positions);
-    PLUMB_TRY(layout_params(m, run));
+    PLUMB_TRY(layout_params(m, packed, run));
     PLUMB_TRY(plumb_arena_tensor(run, m->prec.compute, m->elements, &m->weights));
     m->master = (struct plumb_tensor){ NULL, m->prec.master };
     m->grad = (struct plumb_tensor){ NULL, m->prec.master };
@@ -79,6 +84,22 @@ int plumb_model_init(struct plumb_model *m, const struct plumb_model_config *con
         if (m->rope_cos.data) PLUMB_TRY(fill_rope(m, n));
     }
     return PLUMB_OK;
+}
+
+int plumb_model_init(struct plumb_model *m, const struct plumb_model_config *config,
+                     const struct plumb_device *dev, enum plumb_dtype compute,
+                     enum plumb_model_kind kind, int64_t max_path, struct plumb_arena *run)
+{
+    return init(m, config, NULL, dev, compute, kind, max_path, run);
+}
+
+int plumb_model_init_packed(struct plumb_model *m, const struct plumb_model_config *config,
+                            const struct plumb_packed *k, const struct plumb_device *dev,
+                            enum plumb_dtype compute, int64_t max_path, struct plumb_arena *run)
+{
+    if (!plumb_device_is_host(dev))
+        return plumb_fail(PLUMB_ENOTSUP, "matrices in blocks are for the devices cpu and ref");
+    return init(m, config, k, dev, compute, PLUMB_MODEL_FROZEN, max_path, run);
 }
 
 /* The native code converts between any two types, of `ref` too. */
@@ -176,7 +197,7 @@ const struct plumb_param *plumb_model_find(const struct plumb_model *m, enum plu
 
 struct plumb_tensor plumb_model_slice(struct plumb_tensor flat, const struct plumb_param *p)
 {
-    if (!p || !flat.data) return (struct plumb_tensor){ NULL, flat.dtype };
+    if (!p || !flat.data || p->offset < 0) return (struct plumb_tensor){ NULL, flat.dtype };
     char *base = flat.data;
     return (struct plumb_tensor){ base + (size_t)p->offset * plumb_dtype_bytes(flat.dtype),
                                   flat.dtype };

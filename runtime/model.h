@@ -4,6 +4,7 @@
 #include <plumb/arena.h>
 #include <plumb/batch.h>
 #include <plumb/model.h>
+#include <plumb/packed.h>
 
 /* Storage types by what is stored. --dtype float32: all f32. --bf16: compute bf16, the rest f32.
  * ref: all f64. */
@@ -47,6 +48,9 @@ struct plumb_model {
     bool recompute;       /* keep only each layer's input, run the layer again in backward */
     bool batch_invariant; /* forward products whose rows do not depend on the batch */
     struct plumb_adapters adapters; /* runtime/adapters.h */
+    struct plumb_packed packed;     /* runtime/packed.h; its list lies in the run arena */
+    void *blocks;                   /* (packed.bytes) */
+    struct plumb_tensor expanded;   /* the largest packed matrix, compute dtype */
 };
 
 /* TRAINED keeps a master copy where the compute dtype is narrower; TRAINED_NARROW updates the
@@ -57,6 +61,11 @@ enum plumb_model_kind { PLUMB_MODEL_TRAINED, PLUMB_MODEL_TRAINED_NARROW, PLUMB_M
 int plumb_model_init(struct plumb_model *m, const struct plumb_model_config *config,
                      const struct plumb_device *dev, enum plumb_dtype compute,
                      enum plumb_model_kind kind, int64_t max_path, struct plumb_arena *run);
+/* The same of kind FROZEN, with the matrices of k in blocks, which the caller fills (m->blocks).
+ * Such a matrix has no place in the flat buffer: its offset is -1. On cpu and ref alone. */
+int plumb_model_init_packed(struct plumb_model *m, const struct plumb_model_config *config,
+                            const struct plumb_packed *k, const struct plumb_device *dev,
+                            enum plumb_dtype compute, int64_t max_path, struct plumb_arena *run);
 /* Writes `flat` (elements values of dtype `from`, host memory) into weights and master, rounding
  * as needed. */
 int plumb_model_fill(struct plumb_model *m, const void *flat, enum plumb_dtype from);
@@ -81,7 +90,8 @@ int plumb_model_zero_grad(struct plumb_model *m);
 /* The parameter with this role, or NULL. layer -1 outside the layers. */
 const struct plumb_param *plumb_model_find(const struct plumb_model *m, enum plumb_role role,
                                            int32_t layer);
-/* The part of flat buffer `flat` that holds p; absent when p is NULL or flat is absent. */
+/* The part of flat buffer `flat` that holds p; absent when p is NULL or packed, or flat is
+ * absent. */
 struct plumb_tensor plumb_model_slice(struct plumb_tensor flat, const struct plumb_param *p);
 /* p as the passes read it (with adapters: its trained copy where it is trained whole), its
  * gradient, absent where it has none, and its most exact values. */

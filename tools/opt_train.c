@@ -50,6 +50,9 @@ const struct plumb_option plumb_lora_rows[] = {
             "anyway",
             NULL),
     R_BOOL(C, use_rslora, "false", "divide by the root of lora_r"),
+    R_BOOL(C, keep_quantized, "false",
+           "with use_peft: the quantised matrices of a GGUF base stay so in memory and are "
+           "expanded as they are used: less memory, more time, the same numbers"),
     R_END,
 };
 

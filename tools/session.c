@@ -268,6 +268,7 @@ void plumb_session_release(struct plumb_session *s)
     plumb_chat_release(&s->chat);
     if (s->has_text) plumb_tokenizer_release(&s->text);
     plumb_peft_release(&s->peft);
+    plumb_hf_packed_release(&s->packed);
     plumb_hf_model_release(&s->teacher);
     plumb_hf_model_release(&s->hf);
     plumb_device_close(&s->dev);

@@ -4,7 +4,7 @@
 #include "algos/trainer.h"
 #include "io/chat.h"
 #include "io/dataset.h"
-#include "io/hf_model.h"
+#include "io/hf_packed.h"
 #include "io/metrics.h"
 #include "io/peft.h"
 #include "io/tokenizer.h"
@@ -41,6 +41,7 @@ struct plumb_session {
     struct plumb_hf_model hf, teacher;
     struct plumb_task task; /* the wish's, with the teacher's shape and the adapters */
     struct plumb_peft peft; /* with use_peft */
+    struct plumb_packed packed; /* with keep_quantized */
     char base[4096];        /* with use_peft: the base model's path */
     struct plumb_text text;
     struct plumb_chat chat; /* of `text` */

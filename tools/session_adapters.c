@@ -70,9 +70,17 @@ static int plan_new(struct plumb_session *s)
 int plumb_session_open_model(struct plumb_session *s)
 {
     const struct plumb_train_config *c = s->wish.config;
+    if (c->keep_quantized && !c->use_peft)
+        return plumb_fail(PLUMB_EUSAGE, "keep_quantized wants use_peft: only a base that is not "
+                                        "trained can stay in blocks");
     if (!c->use_peft) return plumb_hf_model_open(&s->hf, c->model_name_or_path, s->wish.num_labels);
     PLUMB_TRY(plumb_peft_is(c->model_name_or_path) ? open_given(s) : plan_new(s));
     s->task.lora = &s->peft.lora;
+    if (c->keep_quantized) {
+        PLUMB_TRY(
+            plumb_hf_packed_plan(&s->hf, s->peft.whole, s->peft.lora.whole_count, &s->packed));
+        s->task.packed = &s->packed;
+    }
     int64_t trained = 0;
     for (int64_t k = 0; k < s->peft.param_count; k++)
         trained += s->peft.params[k].rows * s->peft.params[k].cols;
@@ -89,6 +97,8 @@ int plumb_session_open_model(struct plumb_session *s)
 int plumb_session_start_adapters(struct plumb_session *s)
 {
     if (!s->task.lora) return PLUMB_OK;
+    if (s->task.packed)
+        PLUMB_TRY(plumb_hf_packed_read(&s->hf, &s->packed, s->trainer.policy.blocks));
     if (s->peft.lora.given) return plumb_session_read_adapters(s, &s->peft);
     return plumb_adapters_start(&s->trainer.policy, (uint64_t)s->wish.config->seed);
 }
