@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "io/dataset_format.h"
 #include "io/dataset_index.h"
@@ -15,6 +16,7 @@
 /* TRL takes pairs apart in the batches of datasets.map: 1000 chosen, then their rejected. */
 #define UNPAIR_ROWS 1000
 
+#define PROGRESS_SECONDS 15
 #define FLUSH_BYTES ((size_t)1 << 20)     /* of rows that wait to be written to an index */
 #define RESIDENT_BYTES ((size_t)48 << 20) /* of an index that stay mapped in memory, at most */
 #define AROUND_BYTES ((size_t)2 << 20)    /* that a fault may bring in: Linux maps whole folios */
@@ -145,6 +147,18 @@ static int make_room(struct plumb_dataset_self *d)
     return PLUMB_OK;
 }
 
+/* A line now and then: tokenising takes minutes for large files. */
+static void tell_progress(struct plumb_dataset_self *d, const struct plumb_rowfile *r)
+{
+    struct timespec t;
+    if (r->rows % 256) return;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    if (d->told == 0) d->told = t.tv_sec;
+    if (t.tv_sec - d->told < PROGRESS_SECONDS) return;
+    d->told = t.tv_sec;
+    plumb_log(PLUMB_LOG_INFO, "\"%s\": %" PRId64 " rows so far", r->path, r->rows);
+}
+
 static int read_file(struct plumb_dataset_self *d, int file)
 {
     struct plumb_rowfile r;
@@ -161,6 +175,7 @@ static int read_file(struct plumb_dataset_self *d, int file)
             rc = take_row(d, file, &row);
             if (rc) PLUMB_TRYG(pass_over(d, rc, true));
             PLUMB_TRYG(make_room(d));
+            tell_progress(d, &r);
         }
     }
     if (r.rows == 0)

@@ -92,6 +92,7 @@ struct plumb_dataset_self {
     struct plumb_ids *candidates;      /* of the spans, once all rows are read */
     struct plumb_index index;
     size_t touched;                    /* bytes that were looked at since the last forgetting */
+    int64_t told;                      /* second of the last line of progress; 0 = none */
     int64_t last;                      /* example that was looked at last */
     int pairs;                       /* rows since pending was last flushed */
     struct plumb_dataset_report report;

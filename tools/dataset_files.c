@@ -54,12 +54,22 @@ struct holdings {
     bool has_splits;
 };
 
+/* What Hugging Face writes beside rows. */
+static bool is_about_rows(const char *file)
+{
+    static const char *const names[] = { "dataset_info.json", "dataset_infos.json",
+                                         "dataset_dict.json", "state.json" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(file, names[i]) == 0) return true;
+    return false;
+}
+
 static int take_file(struct holdings *h, const char *folder, const char *name, const char *split)
 {
     char path[PATH_MAX_BYTES];
     const enum plumb_rowfile_kind kind = plumb_rowfile_kind(name);
     const bool rows = kind == PLUMB_ROWFILE_ROWS;
-    if (kind == PLUMB_ROWFILE_UNKNOWN || name[0] == '.') return PLUMB_OK;
+    if (kind == PLUMB_ROWFILE_UNKNOWN || name[0] == '.' || is_about_rows(name)) return PLUMB_OK;
     h->has_splits = h->has_splits || is_any_split(name);
     PLUMB_TRY(plumb_path_join(path, sizeof path, folder, name));
     if (is_split(name, split)) return add(rows ? &h->rows : &h->columns, path);

@@ -103,8 +103,9 @@ Test(dataset_files, a_pattern_is_the_files_that_match_in_order)
 
 Test(dataset_files, a_folder_without_names_of_splits_is_all_of_its_files)
 {
-    static const char *const names[] = { "any/part-2.csv.zst", "any/part-1.jsonl",
-                                         "any/.hidden.csv", "any/README.md", "col/a.parquet" };
+    static const char *const names[] = { "any/part-2.csv.zst",    "any/part-1.jsonl",
+                                         "any/.hidden.csv",       "any/README.md",
+                                         "any/dataset_info.json", "col/a.parquet" };
     struct plumb_dataset_files f;
     char path[256];
     for (int i = 0; i < 2; i++) {
