@@ -15,6 +15,11 @@ PLUMB_BEGIN_C
  * fill dlogp (and the other gradients in use) of exactly those. A failure stops the op and is
  * passed on. */
 typedef int plumb_logprob_epilogue(void *ctx, int64_t first, int64_t count);
+/* Called by plumb_logprob_choose when the logits of the pairs [first, first + z->rows) are there
+ * (plumb/sample.h; z, after cap, scale and temperature; row i of z is pair first + i): must write
+ * target[first ..], -1 = none. A failure stops the op and is passed on. */
+struct plumb_logits;
+typedef int plumb_logprob_chooser(void *ctx, const struct plumb_logits *z, int64_t first);
 
 struct plumb_logprob {
     size_t struct_bytes;
@@ -48,6 +53,7 @@ struct plumb_logprob {
                                     * group[0] = 0, last = M; host memory on every device */
     int64_t groups;
     plumb_logprob_epilogue *epilogue; void *epilogue_ctx; /* fused */
+    plumb_logprob_chooser *chooser; void *chooser_ctx;    /* choose; NULL for the other entries */
     struct plumb_tensor work;      /* scratch of plumb_logprob_workspace bytes: O(N + V) plus one
                                     * tile */
 };
@@ -65,8 +71,12 @@ int plumb_logprob_bwd(const struct plumb_device *dev, const struct plumb_logprob
  * ordered by row inside a group. A row shared by two chunks gets both gradients. Same results as
  * fwd + epilogue + bwd, to the bit for the outputs. */
 int plumb_logprob_fused(const struct plumb_device *dev, const struct plumb_logprob *a);
-/* Scratch for the sizes, dtypes and outputs set in `a` (pointers need not be). Serves all three
- * entries. */
+/* Forward where the targets are chosen by the logits: `target` is the array that the chooser
+ * writes. Each pair has its own row of logits. logp, lse, entropy and the other outputs have the
+ * bits that plumb_logprob_fwd gives for the chosen targets. Scratch holds all logits of a chunk. */
+int plumb_logprob_choose(const struct plumb_device *dev, const struct plumb_logprob *a);
+/* Scratch for the sizes, dtypes and outputs set in `a` (pointers need not be). Serves all entries;
+ * plumb_logprob_choose only where `chooser` is set. */
 size_t plumb_logprob_workspace(const struct plumb_device *dev, const struct plumb_logprob *a);
 void plumb_logprob_fwd_ref(const struct plumb_logprob *a, enum plumb_dtype round);
 void plumb_logprob_bwd_ref(const struct plumb_logprob *a, enum plumb_dtype round);

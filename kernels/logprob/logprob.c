@@ -38,10 +38,25 @@ static int check_options(const struct plumb_logprob *a)
     return PLUMB_OK;
 }
 
-/* On a device the indices are out of reach: bad ones give NaN there. */
-static int check_pairs(const struct plumb_device *dev, const struct plumb_logprob *a)
+static int check_target(const struct plumb_logprob *a, int64_t i)
 {
     const int64_t vocab = a->valid_vocab ? a->valid_vocab : a->V;
+    if (a->target[i] >= -1 && a->target[i] < vocab) return PLUMB_OK;
+    return plumb_fail(PLUMB_EINVAL, "logprob: target[%lld]=%d, must be -1 (skip) or 0 to %lld",
+                      (long long)i, a->target[i], (long long)vocab - 1);
+}
+
+int plumb_logprob_check_chosen(const struct plumb_logprob *a, int64_t first, int64_t end)
+{
+    for (int64_t i = first; i < end; i++)
+        PLUMB_TRY(check_target(a, i));
+    return PLUMB_OK;
+}
+
+/* On a device the indices are out of reach: bad ones give NaN there. Targets that are still to be
+ * chosen are nobody's fault. */
+static int check_pairs(const struct plumb_device *dev, const struct plumb_logprob *a, bool chosen)
+{
     PLUMB_TRY(plumb_check_array("logprob", dev, "row", a->row));
     PLUMB_TRY(plumb_check_array("logprob", dev, "target", a->target));
     if (dev->kind == PLUMB_DEV_CUDA) return PLUMB_OK;
@@ -49,20 +64,17 @@ static int check_pairs(const struct plumb_device *dev, const struct plumb_logpro
         if (a->row[i] < 0 || a->row[i] >= a->N)
             return plumb_fail(PLUMB_EINVAL, "logprob: row[%lld]=%d, must be 0 to %lld",
                               (long long)i, a->row[i], (long long)a->N - 1);
-        if (a->target[i] < -1 || a->target[i] >= vocab)
-            return plumb_fail(PLUMB_EINVAL,
-                              "logprob: target[%lld]=%d, must be -1 (skip) or 0 to %lld",
-                              (long long)i, a->target[i], (long long)vocab - 1);
+        if (chosen) PLUMB_TRY(check_target(a, i));
     }
     return PLUMB_OK;
 }
 
-static int check_inputs(const struct plumb_device *dev, const struct plumb_logprob *a)
+static int check_inputs(const struct plumb_device *dev, const struct plumb_logprob *a, bool chosen)
 {
     PLUMB_TRY(check_sizes(dev, a));
     PLUMB_TRY(check_options(a));
     if (!a->M) return PLUMB_OK;
-    PLUMB_TRY(check_pairs(dev, a));
+    PLUMB_TRY(check_pairs(dev, a, chosen));
     const unsigned same = PLUMB_MASK(a->x.dtype);
     PLUMB_TRY(plumb_check_tensor("logprob", dev, "x", &a->x, PLUMB_MASK_FLOATS));
     PLUMB_TRY(plumb_check_tensor("logprob", dev, "w", &a->w, same));
@@ -110,7 +122,7 @@ static int check_groups(const struct plumb_logprob *a)
 
 int plumb_logprob_fwd(const struct plumb_device *dev, const struct plumb_logprob *a)
 {
-    PLUMB_TRY(check_inputs(dev, a));
+    PLUMB_TRY(check_inputs(dev, a, true));
     PLUMB_TRY(check_outputs(dev, a));
     if (dev->kind == PLUMB_DEV_CPU) return plumb_logprob_fwd_native(a);
     if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "logprob_fwd", a, sizeof *a);
@@ -120,7 +132,7 @@ int plumb_logprob_fwd(const struct plumb_device *dev, const struct plumb_logprob
 
 int plumb_logprob_bwd(const struct plumb_device *dev, const struct plumb_logprob *a)
 {
-    PLUMB_TRY(check_inputs(dev, a));
+    PLUMB_TRY(check_inputs(dev, a, true));
     PLUMB_TRY(plumb_check_optional("logprob", dev, "lse", &a->lse, PLUMB_MASK_F32));
     PLUMB_TRY(plumb_check_optional("logprob", dev, "entropy", &a->entropy, PLUMB_MASK_F32));
     PLUMB_TRY(check_gradients(dev, a));
@@ -132,7 +144,7 @@ int plumb_logprob_bwd(const struct plumb_device *dev, const struct plumb_logprob
 
 int plumb_logprob_fused(const struct plumb_device *dev, const struct plumb_logprob *a)
 {
-    PLUMB_TRY(check_inputs(dev, a));
+    PLUMB_TRY(check_inputs(dev, a, true));
     PLUMB_TRY(check_outputs(dev, a));
     PLUMB_TRY(check_gradients(dev, a));
     PLUMB_TRY(check_groups(a));
@@ -144,6 +156,16 @@ int plumb_logprob_fused(const struct plumb_device *dev, const struct plumb_logpr
     return PLUMB_OK;
 }
 
+int plumb_logprob_choose(const struct plumb_device *dev, const struct plumb_logprob *a)
+{
+    PLUMB_TRY(check_inputs(dev, a, false));
+    PLUMB_TRY(check_outputs(dev, a));
+    if (!a->chooser) return plumb_fail(PLUMB_EINVAL, "logprob: chooser is missing");
+    if (dev->kind == PLUMB_DEV_CPU) return plumb_logprob_choose_native(a);
+    if (dev->kind == PLUMB_DEV_CUDA) return plumb_backend_run(dev, "logprob_choose", a, sizeof *a);
+    return plumb_logprob_choose_ref(a, dev->round);
+}
+
 size_t plumb_logprob_workspace(const struct plumb_device *dev, const struct plumb_logprob *a)
 {
     if (check_sizes(dev, a)) return 0; /* the op itself will say why */
@@ -151,5 +173,6 @@ size_t plumb_logprob_workspace(const struct plumb_device *dev, const struct plum
     if (dev->kind == PLUMB_DEV_CUDA)
         return plumb_backend_size(dev, "logprob_workspace", a, sizeof *a);
     const int64_t rows = a->M < PLUMB_LOGPROB_REF_ROWS ? a->M : PLUMB_LOGPROB_REF_ROWS;
-    return (size_t)(rows * (a->V + 2 * a->H)) * sizeof(double);
+    const size_t for_chooser = a->chooser ? (size_t)(rows * a->V) * sizeof(float) : 0;
+    return (size_t)(rows * (a->V + 2 * a->H)) * sizeof(double) + for_chooser;
 }

@@ -2,6 +2,7 @@
  * See logprob_plan.h for the schedule. */
 #include <math.h>
 #include <plumb/matmul.h>
+#include <plumb/sample.h>
 #include <string.h>
 
 #include "kernels/logprob/logprob_plan.h"
@@ -55,18 +56,40 @@ static void begin(struct chunk *c, const struct plumb_logprob *a)
         c->a.entropy = (struct plumb_tensor){ c->scratch + c->plan.entropy, PLUMB_F32 };
 }
 
-/* Takes the next rows from pair `from` on; returns the first pair left over. */
-static int64_t take(struct chunk *c, int64_t from, int64_t end, bool kept)
+static void start(struct chunk *c, int64_t from, bool kept)
 {
     c->kept = kept;
     c->at = kept ? &c->plan.kept : &c->plan.streamed;
     c->first = from;
-    c->end = plumb_logprob_runs(&c->a, from, end, c->run, c->at->rows, &c->rows);
+}
+
+static void gather(const struct chunk *c)
+{
     const struct plumb_logprob_panel p = { .op = &c->a,
                                            .rows = c->rows,
                                            .run = c->run,
                                            .x = c->scratch + c->at->x };
     PLUMB_CPU_CALL(plumb_logprob_gather_cpu, &p);
+}
+
+/* Takes the next rows from pair `from` on; returns the first pair left over. */
+static int64_t take(struct chunk *c, int64_t from, int64_t end, bool kept)
+{
+    start(c, from, kept);
+    c->end = plumb_logprob_runs(&c->a, from, end, c->run, c->at->rows, &c->rows);
+    gather(c);
+    return c->end;
+}
+
+/* The same where targets are not known yet: a row for each pair, all of it kept. */
+static int64_t take_each(struct chunk *c, int64_t from)
+{
+    start(c, from, true);
+    c->rows = least(c->at->rows, c->a.M - from);
+    c->end = from + c->rows;
+    for (int64_t r = 0; r < c->rows; r++)
+        c->run[r] = (struct plumb_logprob_run){ from + r, from + r + 1, c->a.row[from + r] };
+    gather(c);
     return c->end;
 }
 
@@ -161,7 +184,8 @@ static void write_outputs(const struct chunk *c)
     }
 }
 
-static int forward(const struct chunk *c)
+/* Logits and statistics of all rows. */
+static int measure(const struct chunk *c)
 {
     for (int64_t r = 0; r < c->rows; r++)
         c->stat[r] = (struct plumb_logprob_stat){ .max = -(double)INFINITY, .argmax = -1 };
@@ -170,6 +194,12 @@ static int forward(const struct chunk *c)
         PLUMB_TRY(make_logits(c, &s));
         PLUMB_CPU_CALL(plumb_logprob_stats_cpu, &s);
     }
+    return PLUMB_OK;
+}
+
+static int forward(const struct chunk *c)
+{
+    PLUMB_TRY(measure(c));
     write_outputs(c);
     return PLUMB_OK;
 }
@@ -309,6 +339,40 @@ int plumb_logprob_fused_native(const struct plumb_logprob *a)
         PLUMB_TRY(forward(&c));
         PLUMB_TRY(a->epilogue(a->epilogue_ctx, first, end - first));
         if (wants_gradient(a)) PLUMB_TRY(backward(&c));
+    }
+    return PLUMB_OK;
+}
+
+/* Hands the kept logits to the chooser; logp then holds z of what it chose. */
+static int choose(const struct chunk *c)
+{
+    const struct plumb_logprob *a = &c->a;
+    const struct plumb_logits z = { .z = (float *)(void *)(c->scratch + c->at->z),
+                                    .rows = c->rows,
+                                    .vocab = c->plan.vocab,
+                                    .slice = c->plan.slice };
+    PLUMB_TRY(a->chooser(a->chooser_ctx, &z, c->first));
+    PLUMB_TRY(plumb_logprob_check_chosen(a, c->first, c->end));
+    for (int64_t r = 0; r < c->rows; r++) {
+        const int64_t i = c->first + r, t = a->target[i];
+        if (t < 0) continue;
+        const struct plumb_logprob_slice s = slice_at(c, t / z.slice * z.slice);
+        put(&a->logp, i, (double)s.z[r * s.width + t - s.from]);
+    }
+    return PLUMB_OK;
+}
+
+int plumb_logprob_choose_native(const struct plumb_logprob *a)
+{
+    struct chunk c;
+    begin(&c, a);
+    for (int64_t from = 0; from < a->M;) {
+        from = take_each(&c, from);
+        c.a.logp.data = NULL; /* statistics would look for targets */
+        PLUMB_TRY(measure(&c));
+        c.a.logp = a->logp;
+        PLUMB_TRY(choose(&c));
+        write_outputs(&c);
     }
     return PLUMB_OK;
 }

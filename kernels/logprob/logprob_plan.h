@@ -86,3 +86,8 @@ struct plumb_logprob_panel {
 int plumb_logprob_fwd_native(const struct plumb_logprob *a);
 int plumb_logprob_bwd_native(const struct plumb_logprob *a);
 int plumb_logprob_fused_native(const struct plumb_logprob *a);
+int plumb_logprob_choose_native(const struct plumb_logprob *a);
+/* And on ref. */
+int plumb_logprob_choose_ref(const struct plumb_logprob *a, enum plumb_dtype round);
+/* What a chooser has written, where the host can read it. */
+int plumb_logprob_check_chosen(const struct plumb_logprob *a, int64_t first, int64_t end);

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <plumb/matmul.h>
+#include <plumb/sample.h>
 #include <string.h>
 
 #include "kernels/logprob/logprob_plan.h"
@@ -40,8 +41,9 @@ static void put(const struct plumb_tensor *t, int64_t i, double v)
     if (t->data) ((double *)t->data)[i] = v;
 }
 
-/* Takes the next pairs from `from` on and returns where to go on. */
-static int64_t gather(const struct plumb_logprob *a, int64_t from, struct tile *t)
+/* Takes the next pairs from `from` on, those skipped only where targets are not known yet (`all`),
+ * and returns where to go on. */
+static int64_t gather(const struct plumb_logprob *a, int64_t from, bool all, struct tile *t)
 {
     const int64_t rows = PLUMB_LOGPROB_REF_ROWS < a->M ? PLUMB_LOGPROB_REF_ROWS : a->M;
     t->x = a->work.data;
@@ -49,7 +51,7 @@ static int64_t gather(const struct plumb_logprob *a, int64_t from, struct tile *
     t->z = t->dx + rows * a->H;
     t->n = 0;
     for (; from < a->M && t->n < rows; from++) {
-        if (a->target[from] < 0) continue;
+        if (!all && a->target[from] < 0) continue;
         const double *x = (const double *)a->x.data + a->row[from] * a->H;
         memcpy(t->x + t->n * a->H, x, (size_t)a->H * sizeof *x);
         t->pair[t->n++] = from;
@@ -130,7 +132,7 @@ void plumb_logprob_fwd_ref(const struct plumb_logprob *a, enum plumb_dtype round
     struct tile t;
     write_skipped(a, 0, a->M);
     for (int64_t from = 0; from < a->M;) {
-        from = gather(a, from, &t);
+        from = gather(a, from, false, &t);
         logits(a, &t, round);
 #pragma omp parallel for schedule(static)
         for (int64_t r = 0; r < t.n; r++) {
@@ -138,6 +140,31 @@ void plumb_logprob_fwd_ref(const struct plumb_logprob *a, enum plumb_dtype round
             write(a, t.pair[r], t.z + r * V, &s, round);
         }
     }
+}
+
+/* The chooser sees logits rounded to f32, as on any device. */
+int plumb_logprob_choose_ref(const struct plumb_logprob *a, enum plumb_dtype round)
+{
+    const int64_t V = vocab(a);
+    struct tile t;
+    for (int64_t from = 0, end; from < a->M; from = end) {
+        end = gather(a, from, true, &t);
+        logits(a, &t, round);
+        const int64_t rows = PLUMB_LOGPROB_REF_ROWS < a->M ? PLUMB_LOGPROB_REF_ROWS : a->M;
+        float *z = (float *)(void *)(t.z + rows * a->V);
+        for (int64_t i = 0; i < t.n * V; i++)
+            z[i] = (float)t.z[i];
+        const struct plumb_logits seen = { .z = z, .rows = t.n, .vocab = V, .slice = V };
+        PLUMB_TRY(a->chooser(a->chooser_ctx, &seen, from));
+        PLUMB_TRY(plumb_logprob_check_chosen(a, from, end));
+        for (int64_t r = 0; r < t.n; r++) {
+            if (a->target[t.pair[r]] < 0) continue;
+            const struct stats s = measure(t.z + r * V, V, round);
+            write(a, t.pair[r], t.z + r * V, &s, round);
+        }
+    }
+    write_skipped(a, 0, a->M);
+    return PLUMB_OK;
 }
 
 /* z becomes the gradient of u = x W^T + bias. */
@@ -207,7 +234,7 @@ void plumb_logprob_bwd_ref(const struct plumb_logprob *a, enum plumb_dtype round
     struct tile t;
     if (a->dx.data) memset(a->dx.data, 0, (size_t)(a->N * a->H) * sizeof(double));
     for (int64_t from = 0; from < a->M;) {
-        from = gather(a, from, &t);
+        from = gather(a, from, false, &t);
         logits(a, &t, round);
 #pragma omp parallel for schedule(static)
         for (int64_t r = 0; r < t.n; r++)
