@@ -7,6 +7,7 @@
 #include "io/file.h"
 #include "io/gguf_export.h"
 #include "io/gguf_model.h"
+#include "io/llama2c.h"
 #include "io/pickle.h"
 #include "io/safetensors.h"
 #include "tools/command.h"
@@ -18,7 +19,7 @@ enum outtype { AUTO, F32, F16, BF16, Q8_0 };
 struct plumb_convert {
     enum keep_or dtype;
     enum outtype outtype;
-    const char *max_shard_size;
+    const char *max_shard_size, *tokenizer;
     bool overwrite, quiet;
 };
 
@@ -38,6 +39,11 @@ static const struct plumb_option file_rows[] = {
              R_LIST("auto", "f32", "f16", "bf16", "q8_0")),
     R_END,
 };
+static const struct plumb_option bin_rows[] = {
+    R_TEXT(C, tokenizer, PLUMB_OPT_NONE, NULL,
+           "its tokenizer.bin; without one the folder gets none"),
+    R_END,
+};
 static const struct plumb_option both_rows[] = {
     R_BOOL(C, overwrite, "false", "replace a model that stands there"),
     R_BOOL(C, quiet, "false", "only warnings"),
@@ -47,7 +53,8 @@ static const struct plumb_option both_rows[] = {
 static const struct plumb_option_group groups[] = {
     { "Into a folder", folder_rows, 0 },
     { "Into a GGUF file", file_rows, 0 },
-    { "Both", both_rows, 0 },
+    { "From a model.bin of llama2.c, into a folder", bin_rows, 0 },
+    { "All", both_rows, 0 },
     { NULL },
 };
 static const struct plumb_option_set options = { groups, NULL, 2 };
@@ -94,6 +101,11 @@ static int check(const struct plumb_options *o, const struct plumb_convert *c, c
         return plumb_fail(
             PLUMB_EUSAGE,
             "--outtype is for GGUF files (OUT ends in .gguf); a folder takes --dtype");
+    if (plumb_llama2c_is(in) && file)
+        return plumb_fail(PLUMB_EUSAGE,
+                          "a .bin goes into a folder first, and from there into \"%s\"", out);
+    if (c->tokenizer && !plumb_llama2c_is(in))
+        return plumb_fail(PLUMB_EUSAGE, "--tokenizer is for a model.bin of llama2.c");
     if (plumb_file_same(in, out))
         return plumb_fail(PLUMB_EUSAGE, "\"%s\" is the model itself", out);
     PLUMB_TRY(plumb_path_join(config, sizeof config, out, "config.json"));
@@ -125,7 +137,17 @@ static enum plumb_dtype dtype_of(const struct plumb_hf_model *m, enum keep_or t)
     case KEEP: break;
     }
     /* A GGUF file's vectors are F32 whatever the matrices are: the model has one dtype. */
-    return plumb_gguf_is(m->dir) ? m->config.dtype : PLUMB_DTYPES;
+    return m->dir && plumb_gguf_is(m->dir) ? m->config.dtype : PLUMB_DTYPES;
+}
+
+static int open_model(struct plumb_hf_model *m, const char *in)
+{
+    struct plumb_hf_config config;
+    struct plumb_weights weights;
+    PLUMB_TRY(plumb_pickle_check(in));
+    if (!plumb_llama2c_is(in)) return plumb_hf_model_open(m, in, 0);
+    PLUMB_TRY(plumb_llama2c_model(in, &config, &weights));
+    return plumb_hf_model_from(m, &config, &weights, 0);
 }
 
 static int convert(const struct plumb_convert *c, const char *in, const char *out)
@@ -134,12 +156,13 @@ static int convert(const struct plumb_convert *c, const char *in, const char *ou
     int64_t shard = 0;
     int rc = PLUMB_OK;
     PLUMB_TRY(parse_size(c->max_shard_size, &shard));
-    PLUMB_TRY(plumb_pickle_check(in));
-    PLUMB_TRY(plumb_hf_model_open(&m, in, 0));
+    PLUMB_TRY(open_model(&m, in));
     if (plumb_gguf_is(out))
         PLUMB_TRYG(plumb_gguf_export(&m, store_of(&m, c->outtype), out));
     else
         PLUMB_TRYG(plumb_hf_model_copy(&m, out, dtype_of(&m, c->dtype), shard));
+    if (c->tokenizer)
+        PLUMB_TRYG(plumb_llama2c_write_tokenizer(c->tokenizer, m.config.model.vocab, out));
     plumb_log(PLUMB_LOG_INFO, "wrote the %lld tensors of \"%s\" to \"%s\"",
               (long long)m.tensor_count, in, out);
 out:
@@ -162,6 +185,6 @@ static int run(int argc, char **argv)
 
 extern const struct plumb_cmd plumb_cmd_convert;
 const struct plumb_cmd plumb_cmd_convert = {
-    "convert", "FOLDER|FILE.gguf OUTPUT_FOLDER|OUTPUT.gguf [options]",
+    "convert", "FOLDER|FILE.gguf|FILE.bin OUTPUT_FOLDER|OUTPUT.gguf [options]",
     "write a model as a folder of Hugging Face or as a GGUF file", run, &options
 };
