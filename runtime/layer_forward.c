@@ -1,8 +1,9 @@
 /* A decoder layer forward, and the descriptions of its parts. */
 #include <plumb/glu.h>
 #include <plumb/optim.h>
+#include <plumb/place.h>
 
-#include "runtime/generate.h"
+#include "runtime/kvcache.h"
 #include "runtime/layer.h"
 
 struct plumb_tensor plumb_tensor_at(struct plumb_tensor t, int64_t element)
@@ -119,34 +120,30 @@ int plumb_layer_rotate(const struct plumb_layer *p, struct plumb_tensor qk, int6
     return plumb_rope(&p->m->dev, &r);
 }
 
-/* Appends the new keys and values to the cache. */
-static int remember(const struct plumb_layer *p, const struct plumb_attention *now)
+/* Writes the new keys or values to their rows of the cache. */
+static int remember(const struct plumb_layer *p, struct plumb_tensor x, int64_t ldx,
+                    struct plumb_tensor y)
 {
     const struct plumb_kvcache *cache = p->a->cache;
-    const int64_t width = now->Hkv * now->K;
-    for (int64_t n = 0; n < p->batch->N; n++) {
-        const int64_t at = (cache->length + n) * width;
-        const struct plumb_cast k = { .struct_bytes = sizeof k,
-                                      .count = width,
-                                      .x = plumb_tensor_at(now->k, n * now->ldk),
-                                      .y = plumb_tensor_at(cache->k[p->index], at) };
-        const struct plumb_cast v = { .struct_bytes = sizeof v,
-                                      .count = width,
-                                      .x = plumb_tensor_at(now->v, n * now->ldv),
-                                      .y = plumb_tensor_at(cache->v[p->index], at) };
-        PLUMB_TRY(plumb_cast(&p->m->dev, &k));
-        PLUMB_TRY(plumb_cast(&p->m->dev, &v));
-    }
-    return PLUMB_OK;
+    const struct plumb_place rows = { .struct_bytes = sizeof rows,
+                                      .N = p->batch->N,
+                                      .D = p->m->config.kv_heads * p->m->config.head_size,
+                                      .R = cache->pages * PLUMB_KV_PAGE,
+                                      .ldx = ldx,
+                                      .to = cache->place,
+                                      .x = x,
+                                      .y = y };
+    return plumb_place(&p->m->dev, &rows);
 }
 
-/* The new rows' queries against everything in the cache: one root whose last rows they are. */
+/* The new rows' queries against what the cache holds of their texts. */
 static int attend_cache(const struct plumb_layer *p, struct plumb_attention a)
 {
     const struct plumb_kvcache *cache = p->a->cache;
-    PLUMB_TRY(remember(p, &a));
-    a.N = cache->length + p->batch->N;
-    a.forest = cache->whole;
+    PLUMB_TRY(remember(p, a.k, a.ldk, cache->k[p->index]));
+    PLUMB_TRY(remember(p, a.v, a.ldv, cache->v[p->index]));
+    a.N = cache->pages * PLUMB_KV_PAGE;
+    a.forest = cache->forest;
     a.q_start = cache->q_start;
     a.q_count = cache->q_count;
     a.k = cache->k[p->index];

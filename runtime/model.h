@@ -116,12 +116,12 @@ struct plumb_layer_acts {
     struct plumb_tensor up; /* (N,2F) or (N,F) before the activation */
 };
 
-struct plumb_kvcache; /* runtime/generate.h */
+struct plumb_kvcache; /* runtime/kvcache.h */
 
 /* Activations of one batch, in the step arena. */
 struct plumb_acts {
     const struct plumb_kvcache
-        *cache; /* generation: the batch continues the one sequence that it holds */
+        *cache; /* generation: the batch continues texts that it holds */
     int64_t N;
     bool backward;                  /* kept for backward */
     struct plumb_layer_acts *layer; /* (layers), or one shared by all when nothing is kept */

@@ -288,7 +288,8 @@ static int continue_prompt(struct network *net, const int32_t *prompt, int64_t n
 {
     struct plumb_generator g;
     plumb_arena_empty(&net->step);
-    PLUMB_TRY(plumb_generator_init(&g, &net->m, n + more, &net->step));
+    const struct plumb_generate_size size = plumb_generate_alone(n + more);
+    PLUMB_TRY(plumb_generator_init(&g, &net->m, &size, &net->step));
     return plumb_generate_greedy(&g, prompt, n, more, NULL, 0, out, count);
 }
 

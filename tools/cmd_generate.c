@@ -155,9 +155,10 @@ static int load(struct job *j)
     PLUMB_TRY(
         plumb_model_init(&j->m, c, dev, j->s.compute, PLUMB_MODEL_FROZEN, j->capacity, &j->run));
     plumb_arena_init_counting_on(&j->cache, "generation", dev);
-    PLUMB_TRY(plumb_generator_plan(&j->m, j->capacity, &j->cache));
+    const struct plumb_generate_size size = plumb_generate_alone(j->capacity);
+    PLUMB_TRY(plumb_generator_init(&j->g, &j->m, &size, &j->cache));
     PLUMB_TRY(plumb_arena_init_like(&j->cache, &j->cache, 1));
-    PLUMB_TRY(plumb_generator_init(&j->g, &j->m, j->capacity, &j->cache));
+    PLUMB_TRY(plumb_generator_init(&j->g, &j->m, &size, &j->cache));
     plumb_log(PLUMB_LOG_INFO,
               "memory plan: weights %.1f MiB, texts of up to %lld tokens %.1f; %s, %s",
               mib(j->run.capacity + j->run.device.capacity), (long long)j->capacity,

@@ -16,8 +16,8 @@ static int lay_out(struct plumb_demo_trial *t, struct plumb_arena *arena)
 {
     PLUMB_TRY(plumb_model_init(&t->model, &t->hf.config.model, &plumb_cpu, PLUMB_F32,
                                PLUMB_MODEL_FROZEN, CAPACITY, arena));
-    return arena->counting ? plumb_generator_plan(&t->model, CAPACITY, arena)
-                           : plumb_generator_init(&t->generator, &t->model, CAPACITY, arena);
+    const struct plumb_generate_size size = plumb_generate_alone(CAPACITY);
+    return plumb_generator_init(&t->generator, &t->model, &size, arena);
 }
 
 static int read_prompts(struct plumb_demo_trial *t)

@@ -13,7 +13,8 @@ struct plumb_attention {
     int64_t N;                   /* rows of k and v; also of q unless q_start is given */
     int64_t Hq, Hkv, K;          /* query heads, key/value heads (divide Hq), head size */
     struct plumb_forest forest;  /* over the rows of k and v; rows between segments are left
-                                  * alone */
+                                  * alone; with q_start, segments may lie in any order, as the
+                                  * pages of a cache do */
     const int32_t *q_start;      /* (S) first row in q of each segment's queries; NULL = queries
                                   * are all rows */
     const int32_t *q_count;      /* (S) how many: the LAST q_count rows of the segment; NULL with

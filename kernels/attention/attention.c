@@ -63,7 +63,8 @@ static int check(const struct plumb_device *dev, const struct plumb_attention *a
         return plumb_fail(PLUMB_EINVAL, "attention: %s is missing",
                           a->q_start ? "q_count" : "q_start");
     if (dev->kind != PLUMB_DEV_CUDA) { /* there the kernels leave out what breaks the rules */
-        PLUMB_TRY(plumb_forest_check("attention", &a->forest, a->N, true));
+        PLUMB_TRY(plumb_forest_check("attention", &a->forest, a->N,
+                                     a->q_start ? PLUMB_FOREST_ANYWHERE : PLUMB_FOREST_GAPS));
         PLUMB_TRY(check_queries(a));
     }
     PLUMB_TRY(plumb_check_tensor("attention", dev, "q", &a->q, PLUMB_MASK_FLOATS));

@@ -97,7 +97,7 @@ int plumb_batch_check(const struct plumb_batch *b, int64_t vocab)
         return plumb_fail(PLUMB_EINVAL, "batch: N=%lld, must be at least 0", (long long)b->N);
     if (b->N > 0 && !b->token) return missing("token");
     if (b->N > 0 && !b->position) return missing("position");
-    PLUMB_TRY(plumb_forest_check("batch", &b->forest, b->N, false));
+    PLUMB_TRY(plumb_forest_check("batch", &b->forest, b->N, PLUMB_FOREST_WHOLE));
     PLUMB_TRY(check_tokens(b, vocab));
     PLUMB_TRY(check_positions(b));
     return check_targets(&b->targets, b->N, vocab);

@@ -2,18 +2,18 @@
 #include "kernels/attention/forest.h"
 
 static int check_segment(const char *op, const struct plumb_forest *f, int64_t s, int64_t row,
-                         int64_t N, bool gaps)
+                         int64_t N, enum plumb_forest_rows rows)
 {
     const int64_t start = f->start[s], length = f->length[s], parent = f->parent[s];
     if (length < 1)
         return plumb_fail(PLUMB_EINVAL, "%s: segment %lld has length %lld, must be at least 1", op,
                           (long long)s, (long long)length);
-    if (start < row)
+    if (start < 0 || (start < row && rows != PLUMB_FOREST_ANYWHERE))
         return plumb_fail(
             PLUMB_EINVAL,
             "%s: segment %lld starts at row %lld, before the end of the one before it (%lld)", op,
             (long long)s, (long long)start, (long long)row);
-    if (start > row && !gaps)
+    if (start > row && rows == PLUMB_FOREST_WHOLE)
         return plumb_fail(PLUMB_EINVAL,
                           "%s: rows %lld to %lld before segment %lld belong to no segment", op,
                           (long long)row, (long long)(start - 1), (long long)s);
@@ -40,15 +40,16 @@ int plumb_forest_present(const char *op, const struct plumb_forest *f)
     return PLUMB_OK;
 }
 
-int plumb_forest_check(const char *op, const struct plumb_forest *f, int64_t N, bool gaps)
+int plumb_forest_check(const char *op, const struct plumb_forest *f, int64_t N,
+                       enum plumb_forest_rows rows)
 {
     PLUMB_TRY(plumb_forest_present(op, f));
     int64_t row = 0;
     for (int64_t s = 0; s < f->S; s++) {
-        PLUMB_TRY(check_segment(op, f, s, row, N, gaps));
+        PLUMB_TRY(check_segment(op, f, s, row, N, rows));
         row = (int64_t)f->start[s] + f->length[s];
     }
-    if (row < N && !gaps)
+    if (row < N && rows == PLUMB_FOREST_WHOLE)
         return plumb_fail(PLUMB_EINVAL,
                           "%s: rows %lld to %lld after the last segment belong to no segment", op,
                           (long long)row, (long long)(N - 1));
