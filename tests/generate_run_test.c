@@ -149,9 +149,11 @@ Test(generate_run, wrong_usage_says_what_is_missing)
     cr_expect(p.code == 2 && strstr(p.err, "either --prompt or --dataset_name"), "%s", p.err);
     PROGRAM_RUN(&p, "generate", "--model_name_or_path", model, "--dataset_name", "b");
     cr_expect(p.code == 2 && strstr(p.err, "wants --output"), "%s", p.err);
-    PROGRAM_RUN(&p, "generate", "--model_name_or_path", model, "--prompt", "a", "--do_sample",
-                "true");
-    cr_expect(p.code == 2 && strstr(p.err, "not built yet"), "%s", p.err);
+    PROGRAM_RUN(&p, "generate", "--model_name_or_path", model, "--prompt", "a", "--top_p", "0.5");
+    cr_expect(p.code == 2 && strstr(p.err, "want --do_sample true"), "%s", p.err);
+    PROGRAM_RUN(&p, "generate", "--model_name_or_path", model, "--prompt", "a",
+                "--num_return_sequences", "2");
+    cr_expect(p.code == 2 && strstr(p.err, "wants --do_sample true"), "%s", p.err);
     PROGRAM_RUN(&p, "generate", "--model_name_or_path", model, "--prompt", "a");
     cr_expect(p.code == 1 && strstr(p.err, "no tokenizer"), "%s", p.err);
     tiny_model(reward, "{\"architectures\":[\"LlamaForSequenceClassification\"],\"num_labels\":1,"
@@ -164,6 +166,46 @@ Test(generate_run, wrong_usage_says_what_is_missing)
     PROGRAM_RUN(&p, "generate", "--model_name_or_path", reward, "--dataset_name", rows, "--output",
                 "/dev/null");
     cr_expect(p.code == 1 && strstr(p.err, "is a reward model"), "%s", p.err);
+    tiny_release(&t);
+}
+
+/* Several samples of each row, whatever the batch; more samples leave the first as they are. */
+Test(generate_run, samples_do_not_depend_on_the_batch)
+{
+    static const char *const runs[][2] = { { "16", "3" }, { "3", "3" }, { "1", "2" } };
+    struct tiny t;
+    char paths[3][512], *text[3];
+    tiny_init(&t);
+    write_file(&t, "a.jsonl",
+               "{\"prompt_ids\": [3, 4, 5]}\n{\"prompt_ids\": [9]}\n{\"prompt_ids\": [1, 2]}\n");
+    snprintf(paths[0], sizeof paths[0], "%s", tiny_path(&t, "model"));
+    snprintf(paths[1], sizeof paths[1], "%s", tiny_path(&t, "a.jsonl"));
+    snprintf(paths[2], sizeof paths[2], "%s", tiny_path(&t, "out.jsonl"));
+    for (int i = 0; i < 3; i++) {
+        PROGRAM_RUN(&p, "generate", "--model_name_or_path", paths[0], "--dataset_name", paths[1],
+                    "--output", paths[2], "--max_new_tokens", "9", "--do_sample", "true",
+                    "--temperature", "2", "--seed", "7", "--batch_size", runs[i][0],
+                    "--num_return_sequences", runs[i][1]);
+        cr_assert_eq(p.code, 0, "%s", p.err);
+        text[i] = tiny_read(&t, "out.jsonl", NULL);
+    }
+    cr_expect_str_eq(text[0], text[1]);
+    cJSON *three = cJSON_Parse(text[0]), *two = cJSON_Parse(text[2]);
+    const cJSON *a = cJSON_GetObjectItem(three, "completions_ids");
+    const cJSON *b = cJSON_GetObjectItem(two, "completions_ids");
+    const cJSON *logps = cJSON_GetObjectItem(three, "completions_logps");
+    cr_assert(cJSON_GetArraySize(a) == 3 && cJSON_GetArraySize(b) == 2);
+    for (int k = 0; k < 2; k++)
+        cr_expect(cJSON_Compare(cJSON_GetArrayItem(a, k), cJSON_GetArrayItem(b, k), true));
+    cr_expect_not(cJSON_Compare(cJSON_GetArrayItem(a, 0), cJSON_GetArrayItem(a, 1), true));
+    const cJSON *logp;
+    cr_assert_eq(cJSON_GetArraySize(cJSON_GetArrayItem(logps, 2)),
+                 cJSON_GetArraySize(cJSON_GetArrayItem(a, 2)));
+    cJSON_ArrayForEach(logp, cJSON_GetArrayItem(logps, 2)) cr_expect(logp->valuedouble <= 0);
+    cJSON_Delete(three);
+    cJSON_Delete(two);
+    for (int i = 0; i < 3; i++)
+        free(text[i]);
     tiny_release(&t);
 }
 

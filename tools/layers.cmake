@@ -7,7 +7,7 @@ set(of_kernels kernels gen)
 set(of_runtime runtime kernels gen)
 set(of_algos algos runtime kernels)
 set(of_io io)
-set(of_bench bench runtime kernels gen)
+set(of_bench bench algos io runtime kernels gen)
 set(of_tools tools algos io runtime kernels bench gen)
 set(of_tests tests tools algos io runtime kernels bench gen)
 # Libraries of files and text stay out of the layers that compute; include/plumb needs the C library
