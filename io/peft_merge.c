@@ -119,6 +119,7 @@ static int link_entries(struct merged *m, struct plumb_hf_model *hf, double sign
                               e->name);
         const int64_t source = source_of(m, hf, view, e);
         m->of[source] = i;
+        m->tensor[source].quant = PLUMB_QUANT_NONE; /* no longer what the blocks say */
         if (e->kind == PLUMB_PEFT_WHOLE) m->tensor[source].turned = false;
     }
     return PLUMB_OK;

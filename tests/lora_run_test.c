@@ -203,6 +203,12 @@ Test(lora, adapters_are_gone_on_with_and_their_start_is_the_reference)
     cr_expect_eq(metric_at(m, 1, "rewards/chosen"), 0);
     cr_expect_neq(metric_at(m, 3, "rewards/chosen"), 0);
     cJSON_Delete(m);
+    const char *const look[] = { "plumb", "inspect", tiny_kept(&t, "b"), NULL };
+    program_run(&p, look);
+    cr_expect(p.code == 0 && strstr(p.out, "rank              3\n") &&
+                  strstr(p.out, "added             2 times (lora_alpha 6)") &&
+                  strstr(p.out, "self_attn.k_proj.lora_B.weight"),
+              "%s%s", p.out, p.err);
     char *text = tiny_read(&t, "b/adapter_config.json", NULL);
     cr_expect(strstr(text, "\"r\":\t3") && strstr(text, "/model\""), "%s", text);
     free(text);

@@ -5,6 +5,8 @@
 
 #include "io/gguf_model.h"
 #include "io/hf_config.h"
+#include "io/json.h"
+#include "io/peft.h"
 #include "io/safetensors.h"
 #include "tools/command.h"
 #include "tools/inspect_dataset.h"
@@ -114,10 +116,32 @@ static int inspect_weights(const char *path)
     return PLUMB_OK;
 }
 
+/* Adapters: what they are to be added to, how much, and their own tensors. */
+static int inspect_adapters(const char *path)
+{
+    struct plumb_peft p = { 0 };
+    char file[4096];
+    int rc = plumb_peft_config_read(&p, path);
+    const cJSON *base = rc ? NULL : plumb_json_get(p.config, "base_model_name_or_path");
+    if (!rc) {
+        puts("adapters");
+        fputs("  base model        ", stdout);
+        print_name(cJSON_IsString(base) ? base->valuestring : "not given", 0);
+        printf("\n  rank              %" PRId64 "\n", p.r);
+        printf("  added             %g times (lora_alpha %g%s)\n", p.lora.scale, p.lora_alpha,
+               p.use_rslora ? ", rsLoRA" : "");
+        printf("  dropout           %g\n", p.lora.dropout);
+        rc = plumb_path_join(file, sizeof file, path, "adapter_model.safetensors");
+    }
+    plumb_peft_release(&p);
+    return rc ? rc : inspect_weights(file);
+}
+
 /* The tensors are shown even where the config is refused. */
 static int inspect_folder(const char *path)
 {
     struct plumb_hf_config c;
+    if (plumb_peft_is(path)) return inspect_adapters(path);
     const int rc = plumb_hf_config_read(&c, path);
     if (rc) {
         printf("config\n  refused: %s\n", plumb_errmsg());
