@@ -51,9 +51,12 @@ static const char *steps(void)
     return given ? given : RUNS_SANITIZED ? "1" : "6";
 }
 
+static bool adapted, dropout; /* runs train adapters, their inputs masked */
+
 /* Of one step in bfloat16 the native run's distance is a single draw of rounding, not the largest
- * of several: no yardstick. Slow builds leave that comparison to the others. */
-static bool measures(bool bf16) { return !bf16 || strcmp(steps(), "1") != 0; }
+ * of several; of adapters, whose first steps are as long as the rate however small their gradients,
+ * it is chance: no yardsticks. Slow builds leave that comparison to the others. */
+static bool measures(bool bf16) { return !bf16 || (strcmp(steps(), "1") != 0 && !adapted); }
 
 /* The logged lines of a run of `command`. */
 static cJSON *run(const char *command, const char *data, const char *dev, bool bf16,
@@ -66,6 +69,8 @@ static cJSON *run(const char *command, const char *data, const char *dev, bool b
     if (strcmp(dev, "ref") != 0) ADD(&a, "--bf16", bf16 ? "true" : "false");
     if (!strcmp(command, "distill"))
         ADD(&a, "--teacher_model_name_or_path", tiny_kept(&t, "teacher"), "--beta", "0.5");
+    if (adapted) ADD(&a, "--use_peft", "--lora_r", "4", "--lora_target_modules", "all-linear");
+    if (adapted && dropout) ADD(&a, "--lora_dropout", "0.3", "--disable_dropout", "false");
     run_to_end(&p, &a);
     char name[64];
     snprintf(name, sizeof name, "%s/metrics.jsonl", out);
@@ -138,7 +143,10 @@ static void check_model(const char *command, const char *data, int which, int *v
                  bf16 ? "bfloat16" : "float32");
         if (measures(bf16)) *values += compare(what, tested, native, truth);
         cJSON_Delete(run(command, data, device(), bf16, "second"));
-        same_run(&t, "first", "second");
+        if (adapted)
+            same_bytes(&t, "first", "second", "adapter_model.safetensors");
+        else
+            same_run(&t, "first", "second");
         cJSON_Delete(native);
         cJSON_Delete(tested);
     }
@@ -182,6 +190,20 @@ Test(device_run, cpo_orpo_and_tpo_agree_with_native_code_and_repeat_their_bits)
     check_model("orpo", "pairs.jsonl", 0, &values);
     check_model("tpo", "triples.jsonl", 0, &values);
     printf("device_run: cpo, orpo, tpo, %d values on %s\n", values, device());
+    cr_expect_gt(values, 0);
+}
+
+Test(device_run, adapters_agree_with_native_code_and_repeat_their_bits)
+{
+    int values = 0;
+    adapted = true;
+    for (int i = 0; i < model_count(); i++) {
+        dropout = i != 2; /* GPT-2 would have one of its own */
+        check_model("dpo", "pairs.jsonl", i, &values);
+    }
+    dropout = true;
+    check_model("reward", "pairs.jsonl", 0, &values);
+    printf("device_run: adapters, %d values on %s\n", values, device());
     cr_expect_gt(values, 0);
 }
 
