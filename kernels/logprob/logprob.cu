@@ -1,5 +1,7 @@
 /* The head on a device: chunks of pairs through matrix products and row kernels, all of them queued
  * on the device's stream. See logprob_gpu.h for the schedule. */
+#include <plumb/sample.h>
+
 #include "kernels/logprob/logprob_chunk.h"
 #include "kernels/logprob/logprob_gpu.h"
 #include "kernels/matmul/matmul_gpu.h"
@@ -38,7 +40,7 @@ struct logprob_sizes logprob_sizes_of(const struct plumb_logprob *a)
     s.tall = round_up(s.vocab, COLUMNS);
     s.width = round_up(a->H, 8);
     s.streamed = least(STREAMED, a->M);
-    if (wants_gradient(a)) {
+    if (wants_gradient(a) || a->chooser) {
         const int64_t fit = PLUMB_LOGPROB_TILE_BYTES / (4 * s.tall) / LEAST_KEPT * LEAST_KEPT;
         s.kept = least(least(most(fit, LEAST_KEPT), PLUMB_LOGPROB_KEPT), a->M);
     }
@@ -59,7 +61,7 @@ struct logprob_sizes logprob_sizes_of(const struct plumb_logprob *a)
 static void begin(struct logprob_chunk *c, const struct plumb_device *dev,
                   const struct plumb_logprob *a)
 {
-    *c = logprob_chunk{ dev, *a, logprob_sizes_of(a), NULL, false, 0, 0 };
+    *c = logprob_chunk{ dev, *a, logprob_sizes_of(a), NULL, false, false, 0, 0 };
     const uintptr_t start = (uintptr_t)a->work.data;
     c->scratch = (char *)a->work.data + (ALIGN - start % ALIGN) % ALIGN;
     if (!a->lse.data) c->a.lse = plumb_tensor{ c->scratch + c->at.lse, PLUMB_F32 };
@@ -286,3 +288,24 @@ static int logprob_fused(const struct plumb_device *dev, const struct plumb_logp
     return PLUMB_OK;
 }
 PLUMB_GPU_OP(logprob_fused, plumb_logprob);
+
+/* The kept logits of a chunk go to the chooser, which queues what writes the targets. */
+static int logprob_choose(const struct plumb_device *dev, const struct plumb_logprob *a)
+{
+    struct logprob_chunk c;
+    begin(&c, dev, a);
+    c.choosing = true;
+    for (int64_t from = 0; from < a->M;) {
+        const int64_t first = from;
+        from = take(&c, from, a->M, true);
+        if (from < 0) return (int)from;
+        PLUMB_TRY(forward(&c));
+        PLUMB_TRY(logprob_shape(&c));
+        const struct plumb_logits z = { logprob_tile(&c), c.rows, c.at.vocab, c.at.vocab,
+                                        logprob_stride(&c) };
+        PLUMB_TRY(a->chooser(a->chooser_ctx, &z, first));
+        PLUMB_TRY(logprob_finish(&c));
+    }
+    return PLUMB_OK;
+}
+PLUMB_GPU_OP(logprob_choose, plumb_logprob);

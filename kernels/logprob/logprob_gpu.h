@@ -17,7 +17,7 @@ struct logprob_sizes {
     int64_t slab;           /* columns of a slab but the last; a multiple of 64 */
     int64_t tall;           /* columns of a row of the kept tile */
     int64_t width;          /* elements between rows of x and dx: H in whole 16 bytes */
-    int64_t streamed, kept; /* most pairs of a chunk; kept 0 = without gradients */
+    int64_t streamed, kept; /* most pairs of a chunk; kept 0 = needed by nothing */
     size_t lse, entropy;    /* (M) each, for what backward reads and the caller does not store */
     size_t goal, link;      /* one integer, and two, for each pair of a chunk */
     size_t stat, terms;
@@ -50,7 +50,7 @@ enum { LOGPROB_SKIPPED = -1, LOGPROB_BAD = -2 };
 
 /* What kernels know of a chunk: arrays of pairs start at its first. */
 struct logprob_pairs {
-    const int32_t *row, *target; /* as given */
+    const int32_t *row, *target; /* as given; target NULL = still to be chosen */
     int32_t *goal;
     int64_t N, rows; /* hidden rows there are; pairs of the chunk */
     int32_t vocab;
@@ -87,7 +87,7 @@ struct logprob_chunk {
     struct plumb_logprob a; /* the caller's, with lse and entropy always somewhere */
     struct logprob_sizes at;
     char *scratch;
-    bool kept;
+    bool kept, choosing;
     int64_t first, rows; /* pairs */
 };
 
@@ -108,7 +108,7 @@ static inline struct plumb_tensor logprob_from(const struct plumb_tensor *t, int
 static inline struct logprob_pairs logprob_pairs_of(const struct logprob_chunk *c)
 {
     return logprob_pairs{ c->a.row + c->first,
-                          c->a.target + c->first,
+                          c->choosing ? NULL : c->a.target + c->first,
                           reinterpret_cast<int32_t *>(c->scratch + c->at.goal),
                           c->a.N,
                           c->rows,
@@ -116,9 +116,12 @@ static inline struct logprob_pairs logprob_pairs_of(const struct logprob_chunk *
 }
 
 /* Row work (logprob_rows.cu): statistics of the slab from column `from` on, outputs with the last
- * one; what backward needs of the pairs, and with that the gradient of columns [from, end) in place
+ * one, unless targets are still to be chosen: then, all products of a kept tile become logits for
+ * the chooser to see, and outputs are those of the targets it has written; what backward needs of the pairs, and with that the gradient of columns [from, end) in place
  * of their logits, in the dtype of x. */
 int logprob_stats(const struct logprob_chunk *c, int64_t from);
+int logprob_shape(const struct logprob_chunk *c);
+int logprob_finish(const struct logprob_chunk *c);
 int logprob_find_terms(const struct logprob_chunk *c);
 int logprob_grad(const struct logprob_chunk *c, int64_t from, int64_t end);
 /* Hidden rows (logprob_panel.cu): goals and x of the chunk's pairs, zeros where one does not count;

@@ -19,7 +19,7 @@ struct logprob_panel_job {
 /* The target where the pair counts: it is not skipped and its indices lie inside the arrays. */
 PLUMB_DEVICE int32_t goal_of(const struct logprob_pairs *p, int64_t i)
 {
-    const int32_t row = p->row[i], target = p->target[i];
+    const int32_t row = p->row[i], target = p->target ? p->target[i] : 0;
     if (row < 0 || row >= p->N || target < -1 || target >= p->vocab) return LOGPROB_BAD;
     return target;
 }

@@ -18,6 +18,7 @@ struct logprob_row_job {
     struct logprob_terms *terms;
     float *logp, *lse, *entropy, *log_sum_sq, *mean_logit;
     int32_t *argmax;
+    const int32_t *chosen; /* targets as they are after the chooser */
     const float *dlogp, *dlse, *dentropy, *dmean;
 };
 
@@ -187,7 +188,8 @@ PLUMB_DEVICE void keep_stat(struct logprob_stat *to, const struct logprob_stat *
     plumb_st16(&to->max, c);
 }
 
-/* Thread 0: the pair's statistics with this slab's, and its outputs after the last. */
+/* Thread 0: the pair's statistics with this slab's, and its outputs after the last, if the target is
+ * known. */
 PLUMB_DEVICE void finish_slab(const struct logprob_row_job *j, int64_t i, int32_t goal,
                               int64_t from, int width, struct logprob_peak peak,
                               const struct logprob_sums *sums)
@@ -198,7 +200,7 @@ PLUMB_DEVICE void finish_slab(const struct logprob_row_job *j, int64_t i, int32_
     merge(&s, peak, sums);
     if (t >= 0 && t < width)
         s.z_goal = shaped(&j->f, j->tile[i * j->stride + from - j->origin + t]);
-    if (from + width < j->p.vocab)
+    if (from + width < j->p.vocab || !j->p.target)
         keep_stat(&j->stat[i], &s);
     else
         write_outputs(j, i, &s);
@@ -321,6 +323,37 @@ __global__ void __launch_bounds__(MOST_THREADS)
     }
 }
 
+/* A row of products becomes logits, in place. */
+static __global__ void __launch_bounds__(MOST_THREADS) logprob_shape_rows(struct logprob_row_job j)
+{
+    float *u = j.tile + blockIdx.x * j.stride;
+    for (int64_t v = threadIdx.x * WIDTH; v < j.p.vocab; v += blockDim.x * WIDTH) {
+        plumb_vec<float> z = plumb_ld16(u + v); /* rows of the tile end at a multiple of 64 */
+        PLUMB_UNROLL for (int k = 0; k < WIDTH; k++)
+        {
+            if (v + k < j.p.vocab) z.v[k] = shaped(&j.f, z.v[k]);
+        }
+        plumb_st16(u + v, z);
+    }
+}
+
+/* Outputs for the targets that have been chosen, a pair a thread. */
+static __global__ void __launch_bounds__(MOST_THREADS) logprob_finish_rows(struct logprob_row_job j)
+{
+    const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= j.p.rows) return;
+    const int32_t target = j.chosen[i];
+    int32_t goal = j.p.goal[i];
+    if (goal >= 0) goal = target < -1 || target >= j.p.vocab ? (int32_t)LOGPROB_BAD : target;
+    if (goal < 0) {
+        write_nothing(&j, i, goal);
+        return;
+    }
+    struct logprob_stat s = read_stat(&j.stat[i]);
+    s.z_goal = j.tile[i * j.stride + goal];
+    write_outputs(&j, i, &s);
+}
+
 static float *pairs_from(const struct plumb_tensor *t, int64_t first)
 {
     return static_cast<float *>(logprob_from(t, first).data);
@@ -339,6 +372,7 @@ static struct logprob_row_job job_of(const struct logprob_chunk *c, int64_t from
     j.logp = pairs_from(&a->logp, i), j.lse = pairs_from(&a->lse, i);
     j.entropy = pairs_from(&a->entropy, i), j.log_sum_sq = pairs_from(&a->log_sum_sq, i);
     j.mean_logit = pairs_from(&a->mean_logit, i), j.argmax = a->argmax ? a->argmax + i : NULL;
+    j.chosen = a->target + i;
     j.dlogp = pairs_from(&a->dlogp, i), j.dlse = pairs_from(&a->dlse, i);
     j.dentropy = pairs_from(&a->dentropy, i), j.dmean = pairs_from(&a->dmean, i);
     return j;
@@ -354,6 +388,23 @@ int logprob_stats(const struct logprob_chunk *c, int64_t from)
 {
     return plumb_gpu_status(PLUMB_LAUNCH(logprob_stats_rows, (unsigned)c->rows, threads_of(c), 0,
                                          plumb_gpu_stream(c->dev), job_of(c, from), from),
+                            "logprob");
+}
+
+int logprob_shape(const struct logprob_chunk *c)
+{
+    const struct logprob_row_job j = job_of(c, 0);
+    if (!j.f.capped && j.f.in == 1) return PLUMB_OK;
+    return plumb_gpu_status(PLUMB_LAUNCH(logprob_shape_rows, (unsigned)c->rows, MOST_THREADS, 0,
+                                         plumb_gpu_stream(c->dev), j),
+                            "logprob");
+}
+
+int logprob_finish(const struct logprob_chunk *c)
+{
+    const unsigned blocks = (unsigned)plumb_ceil_div(c->rows, MOST_THREADS);
+    return plumb_gpu_status(PLUMB_LAUNCH(logprob_finish_rows, blocks, MOST_THREADS, 0,
+                                         plumb_gpu_stream(c->dev), job_of(c, 0)),
                             "logprob");
 }
 
