@@ -91,7 +91,7 @@ PLUMB_HD uint64_t plumb_sample_bits(const struct plumb_sample *a, int64_t m)
 PLUMB_HD const float *plumb_sample_piece(const struct plumb_logits *l, int64_t m, int64_t v,
                                          int64_t *n)
 {
-    const int64_t from = v / l->slice * l->slice;
+    const int64_t from = l->slice < l->vocab ? v / l->slice * l->slice : 0;
     const int64_t width = l->slice < l->vocab - from ? l->slice : l->vocab - from;
     *n = from + width - v;
     return l->z + from * l->rows + m * (l->stride ? l->stride : width) + (v - from);
