@@ -95,6 +95,48 @@ Test(chat_run, sft_trains_on_messages_by_the_models_own_template)
     tiny_release(&t);
 }
 
+/* The first is what {% generation %} marks below, "no" and the end of the answer; the ids are those
+ * of the conversation. */
+static const char labelled[] =
+    "{\"input_ids\": [0,2,4,6,7,5,3,4,9,10,1,5,2,4,8,5,3,4,7,1,5], \"labels\": "
+    "[-100,-100,-100,-100,-100,-100,-100,-100,9,10,1,-100,-100,-100,-100,-100,-100,-100,7,1,-100]}"
+    "\n";
+
+Test(chat_run, assistant_only_loss_is_training_on_labels_of_the_marked_tokens)
+{
+    struct tiny t;
+    size_t m, n;
+    make(&t);
+    put(&t, "turns.jsonl",
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"xy\"}, "
+        "{\"role\": \"assistant\", \"content\": \"no\"}, {\"role\": \"user\", \"content\": \"z\"}, "
+        "{\"role\": \"assistant\", \"content\": \"y\"}]}\n");
+    put(&t, "labels.jsonl", labelled);
+    put(&t, "chat.jinja",
+        "{{ bos_token }}{% for m in messages %}{{ m.role[0] }}:{% if m.role[0] == 'a' %}"
+        "{% generation %}{{ m.content }}{{ eos_token }}{% endgeneration %}{% else %}"
+        "{{ m.content }}{% endif %};{% endfor %}");
+    struct arguments a = tiny_arguments(&t, "sft", "turns.jsonl", "talked");
+    ADD(&a, "--max_steps", "3", "--chat_template_path", tiny_kept(&t, "chat.jinja"),
+        "--assistant_only_loss", "true");
+    program_run(&p, a.v);
+    cr_assert_eq(p.code, 0, "%s", p.err);
+    a = tiny_arguments(&t, "sft", "labels.jsonl", "labelled");
+    ADD(&a, "--max_steps", "3");
+    program_run(&p, a.v);
+    cr_assert_eq(p.code, 0, "%s", p.err);
+    char *x = tiny_read(&t, "talked/model.safetensors", &m);
+    char *y = tiny_read(&t, "labelled/model.safetensors", &n);
+    cr_expect(m == n && memcmp(x, y, m) == 0);
+    free(x);
+    free(y);
+    a = tiny_arguments(&t, "sft", "labels.jsonl", "refused");
+    ADD(&a, "--max_steps", "3", "--assistant_only_loss", "true");
+    program_run(&p, a.v);
+    cr_expect(p.code != 0 && strstr(p.err, "wants conversations"), "%s", p.err);
+    tiny_release(&t);
+}
+
 Test(chat_run, inspect_shows_what_a_conversation_became)
 {
     struct tiny t;
