@@ -4,6 +4,24 @@
 #include "io/tokenizer.h"
 #include "tests/fuzz/fuzz.h"
 
+/* Who asks where the ids stand gets the same ones, and places within the text. */
+static void with_spans(const struct plumb_text *t, const char *text, size_t n, bool special,
+                       const struct plumb_idbuf *same)
+{
+    struct plumb_idbuf ids = { 0 };
+    struct plumb_textspans spans = { .trim = true };
+    if (fuzz_good(t->encode_spans(t->self, text, n, special, &ids, &spans))) {
+        PLUMB_ASSERT(ids.n == same->n && spans.n == ids.n);
+        for (int64_t i = 0; i < ids.n; i++) {
+            PLUMB_ASSERT(ids.id[i] == same->id[i]);
+            PLUMB_ASSERT(spans.at[i].from >= 0 && spans.at[i].from <= spans.at[i].to);
+            PLUMB_ASSERT(spans.at[i].to <= (int64_t)n);
+        }
+    }
+    plumb_textspans_release(&spans);
+    plumb_idbuf_release(&ids);
+}
+
 static void there_and_back(const struct plumb_text *t, struct fuzz_part text, bool special)
 {
     struct plumb_idbuf ids = { 0 };
@@ -13,6 +31,7 @@ static void there_and_back(const struct plumb_text *t, struct fuzz_part text, bo
         fuzz_note(ids.id, (size_t)ids.n * sizeof *ids.id);
         for (int64_t i = 0; i < ids.n; i++)
             PLUMB_ASSERT(ids.id[i] >= 0 && ids.id[i] < t->vocab_size);
+        with_spans(t, text.at, text.n, special, &ids);
         if (fuzz_good(t->decode(t->self, ids.id, ids.n, !special, &back, &n))) fuzz_note(back, n);
     }
     free(back);
