@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "io/chat.h"
+#include "io/file.h"
 #include "io/gguf.h"
+#include "io/gguf_export.h"
 #include "io/gguf_model.h"
 #include "io/hf_model.h"
 #include "io/tokenizer.h"
@@ -59,6 +61,18 @@ static void read_tables(const char *path)
     plumb_gguf_release(&g);
 }
 
+/* Written and opened again: what the reader takes is written so that it takes it again. */
+static void write_model(const struct plumb_hf_model *m)
+{
+    char out[4096];
+    struct plumb_hf_model back;
+    if (!fuzz_good(plumb_path_join(out, sizeof out, fuzz_folder(), "again.gguf"))) return;
+    if (!fuzz_good(plumb_gguf_export(m, PLUMB_STORE_F32, out))) return;
+    if (!fuzz_good(plumb_hf_model_open(&back, out, 0))) return;
+    PLUMB_ASSERT(back.elements == m->elements);
+    plumb_hf_model_release(&back);
+}
+
 static void read_model(const char *path)
 {
     enum { ELEMENTS = 1 << 16 };
@@ -67,6 +81,7 @@ static void read_model(const char *path)
     if (!fuzz_good(plumb_hf_model_open(&m, path, 0))) return;
     if (m.elements <= ELEMENTS && fuzz_good(plumb_hf_model_read(&m, PLUMB_F32, flat, false)))
         fuzz_note(flat, (size_t)m.elements * sizeof *flat);
+    if (m.elements <= ELEMENTS) write_model(&m);
     plumb_hf_model_release(&m);
 }
 

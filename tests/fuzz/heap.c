@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-static _Atomic int64_t left, refused, blocks, bytes, most;
+static _Atomic int64_t left, refused;
 static _Atomic bool all_behind;
 
 void heap_fail(int64_t k, bool all)
@@ -60,6 +60,7 @@ __attribute__((constructor)) static void take_over_json(void)
     cJSON_InitHooks(&(cJSON_Hooks){ __wrap_malloc, free });
 }
 #else
+static _Atomic int64_t blocks, bytes, most;
 void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t count, size_t n);
 void *__libc_realloc(void *p, size_t n);

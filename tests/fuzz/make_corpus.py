@@ -123,6 +123,53 @@ def model_tensors(vocab):
     return out
 
 
+def family(arch, keys, shapes):
+    """A model of width 4, one layer, two heads; shapes: names and sizes, the contiguous one first."""
+    whole = [("block_count", 1), ("context_length", 8), ("embedding_length", 4),
+             ("feed_forward_length", 6), ("attention.head_count", 2)]
+    keys = [("general.architecture", STRING, arch)] + [
+        (arch + "." + k, U32 if isinstance(v, int) else F32, v) for k, v in whole + keys]
+    tensors = [(name, size, 0, numbers(size[0] * (size[1] if len(size) > 1 else 1)))
+               for name, size in shapes]
+    return gguf(keys, tensors)
+
+
+def with_biases(shapes):
+    out = []
+    for name, size in shapes:
+        out += [(name + ".weight", size), (name + ".bias", [size[-1]])]
+    return out
+
+
+def make_families():
+    norms = with_biases([("output_norm", [4]), ("blk.0.attn_norm", [4]), ("blk.0.ffn_norm", [4])])
+    linear = with_biases([("blk.0.attn_qkv", [4, 12]), ("blk.0.attn_output", [4, 4]),
+                          ("blk.0.ffn_up", [4, 6]), ("blk.0.ffn_down", [6, 4])])
+    embed = [("token_embd.weight", [4, 3])]
+    eps = [("attention.layer_norm_epsilon", 1e-5)]
+    put("gguf", "model_gpt2", family("gpt2", eps, embed + [("position_embd.weight", [4, 8])] + norms + linear))
+    put("gguf", "model_gptneox", family("gptneox", eps + [("rope.dimension_count", 2), ("use_parallel_residual", 1)],
+                                        embed + [("output.weight", [4, 3])] + norms + linear))
+    modern = [(n, s) for n, s, _, _ in model_tensors(3)]
+    rms = [("attention.layer_norm_rms_epsilon", 1e-5), ("attention.head_count_kv", 1),
+           ("attention.key_length", 2), ("attention.value_length", 2)]
+    heads = [("blk.0.attn_q_norm.weight", [2]), ("blk.0.attn_k_norm.weight", [2])]
+    put("gguf", "model_qwen3", family("qwen3", rms + [("rope.freq_base", 1e6)], modern + heads))
+    put("gguf", "model_gemma", family("gemma", rms, modern))
+    put("gguf", "model_llama3", family("llama", rms + [("attention.sliding_window", 4)],
+                                       modern + [("rope_freqs.weight", [1])]))
+
+
+def make_llama2c():
+    sizes = 4 * 5 + 4 + 16 + 8 + 8 + 16 + 4 + 12 + 12 + 12 + 4 + 12
+    head = struct.pack("<7i", 4, 3, 1, 2, 1, 5, 6)
+    put("llama2c", "tied", head + numbers(sizes))
+    put("llama2c", "own_head", struct.pack("<7i", 4, 3, 1, 2, 1, -5, 6) + numbers(sizes + 20))
+    pieces = [b"<unk>", b"<s>", b"</s>", b"<0x41>", b" a", b"b", b" ab"]
+    put("llama2c", "tokenizer", struct.pack("<i", 6) + b"".join(
+        struct.pack("<fi", -float(i), len(p)) + p for i, p in enumerate(pieces)))
+
+
 def byte_letters():
     kept = list(range(33, 127)) + list(range(161, 173)) + list(range(174, 256))
     out, more = {}, 256
@@ -523,7 +570,7 @@ def make_json():
 
 
 if __name__ == "__main__":
-    for make in [make_safetensors, make_gguf, make_tokenizer_json, make_tokenizer_model,
+    for make in [make_safetensors, make_gguf, make_families, make_llama2c, make_tokenizer_json, make_tokenizer_model,
                  make_dataset, make_csv, make_jinja, make_config_yaml, make_config_json, make_checkpoint,
                  make_json]:
         make()
