@@ -96,7 +96,7 @@ int plumb_generate_step_init(struct plumb_generator *g)
     void *ints, *keys;
     PLUMB_TRY(
         plumb_acts_init(&g->acts, g->m, z->rows, g->cache.pages * PLUMB_KV_PAGE, false, arena));
-    g->head = (struct plumb_head_out){ .M = z->texts, .work.dtype = stat };
+    g->head = (struct plumb_head_out){ .M = z->texts, .temperature = 1, .work.dtype = stat };
     g->sample_work.dtype = stat;
     PLUMB_TRY(plumb_arena_tensor(arena, stat, z->texts, &g->head.logp));
     PLUMB_TRY(plumb_arena_tensor(arena, stat, z->texts, &g->sampled_logp));
@@ -242,8 +242,8 @@ static int run(struct plumb_generator *g, const struct step *s, const struct ste
     ctx.sample.bias_token = at->bias_token;
     if (how->repetition_penalty != 1)
         ctx.sample.seen_offset = at->seen_offset, ctx.sample.seen = at->seen;
+    g->head.temperature = how->temperature > 0 ? how->temperature : 1;
     struct plumb_logprob l = plumb_head_args(m, &b, &g->acts, &g->head);
-    l.temperature = how->temperature > 0 ? how->temperature : 1;
     l.chooser = choose;
     l.chooser_ctx = &ctx;
     PLUMB_TRY(plumb_logprob_choose(&m->dev, &l));

@@ -9,7 +9,7 @@ int plumb_head_init(struct plumb_head_out *h, const struct plumb_model *m, int64
                     bool backward, struct plumb_arena *step)
 {
     const enum plumb_dtype stat = m->prec.master;
-    *h = (struct plumb_head_out){ .M = M };
+    *h = (struct plumb_head_out){ .M = M, .temperature = 1 };
     PLUMB_TRY(plumb_arena_tensor(step, stat, M, &h->logp));
     PLUMB_TRY(plumb_arena_tensor(step, stat, M, &h->entropy));
     PLUMB_TRY(plumb_arena_tensor(step, stat, M, &h->mean_logit));
@@ -48,7 +48,7 @@ struct plumb_logprob plumb_head_args(const struct plumb_model *m, const struct p
         .target = b->targets.target,
         .logit_scale = m->config.logit_scale,
         .softcap = m->config.final_softcap,
-        .temperature = 1,
+        .temperature = h->temperature,
         .batch_invariant = m->batch_invariant,
         .logp = h->logp,
         .entropy = h->entropy,

@@ -9,6 +9,7 @@ struct plumb_head_out {
     int64_t M;
     struct plumb_tensor logp, entropy, mean_logit, dlogp;
     struct plumb_tensor log_sum_sq; /* absent, until the caller sets it */
+    double temperature;             /* 1, until the caller sets it: what samples were drawn at */
     int32_t *argmax;
     struct plumb_tensor work;
     size_t work_bytes;
