@@ -117,7 +117,8 @@ static inline struct logprob_pairs logprob_pairs_of(const struct logprob_chunk *
 
 /* Row work (logprob_rows.cu): statistics of the slab from column `from` on, outputs with the last
  * one, unless targets are still to be chosen: then, all products of a kept tile become logits for
- * the chooser to see, and outputs are those of the targets it has written; what backward needs of the pairs, and with that the gradient of columns [from, end) in place
+ * the chooser to see, and outputs are those of the targets it has written; what backward needs of
+ * the pairs, and with that the gradient of columns [from, end) in place
  * of their logits, in the dtype of x. */
 int logprob_stats(const struct logprob_chunk *c, int64_t from);
 int logprob_shape(const struct logprob_chunk *c);

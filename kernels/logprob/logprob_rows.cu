@@ -188,8 +188,8 @@ PLUMB_DEVICE void keep_stat(struct logprob_stat *to, const struct logprob_stat *
     plumb_st16(&to->max, c);
 }
 
-/* Thread 0: the pair's statistics with this slab's, and its outputs after the last, if the target is
- * known. */
+/* Thread 0: the pair's statistics with this slab's, and its outputs after the last, if the target
+ * is known. */
 PLUMB_DEVICE void finish_slab(const struct logprob_row_job *j, int64_t i, int32_t goal,
                               int64_t from, int width, struct logprob_peak peak,
                               const struct logprob_sums *sums)
