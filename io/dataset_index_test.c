@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <plumb/log.h>
 #include <plumb/rng.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -268,6 +269,69 @@ Test(dataset_index, what_grows_beyond_the_limit_goes_to_the_index_midway)
     open_set(&other, cache);
     cr_expect(strstr(logged, "rows come from"), "%s", logged);
     same_sets(&set, &other);
+}
+
+/* A child that opens the set through the cache; its exit code tells whether it was that of `set`. */
+static pid_t open_in_child(void)
+{
+    const pid_t child = fork();
+    cr_assert_neq(child, -1);
+    if (child > 0) return child;
+    options.cache = cache;
+    const int rc = plumb_dataset_open(&options, &other);
+    _exit(rc || other.content_hash != set.content_hash);
+}
+
+static bool went_well(pid_t child)
+{
+    int status;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+Test(dataset_index, a_killed_pass_leaves_nothing_that_is_used)
+{
+    bool part = false;
+    int killed = 0, status;
+    many_rows(6 << 20);
+    open_set(&set, NULL);
+    for (int i = 0; i < 4; i++) {
+        const pid_t child = open_in_child();
+        for (part = false; !part && waitpid(child, &status, WNOHANG) == 0;)
+            indexes(&part);
+        usleep((useconds_t)(i * 20000));
+        if (kill(child, SIGKILL) == 0) killed += waitpid(child, &status, 0) == child;
+        if (indexes(&part) == 0) continue;
+        plumb_folder_remove(cache); /* it was done already */
+    }
+    cr_expect_gt(killed, 0);
+    open_set(&other, cache);
+    same_sets(&set, &other);
+    cr_expect(indexes(&part) == 1 && !part);
+}
+
+Test(dataset_index, processes_that_share_a_cache_wait_for_each_other)
+{
+    bool part;
+    many_rows(6 << 20);
+    open_set(&set, NULL);
+    const pid_t one = open_in_child(), two = open_in_child();
+    cr_expect(went_well(one));
+    cr_expect(went_well(two));
+    cr_expect(indexes(&part) == 1 && !part);
+}
+
+Test(dataset_index, a_full_disk_is_an_error_that_names_the_file)
+{
+    bool part;
+    many_rows(6 << 20);
+    signal(SIGXFSZ, SIG_IGN);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &(struct rlimit){ 1 << 20, RLIM_INFINITY }), 0);
+    options.cache = cache;
+    cr_expect_eq(plumb_dataset_open(&options, &set), PLUMB_EIO);
+    cr_expect(strstr(plumb_errmsg(), ".part/") && strstr(plumb_errmsg(), "too large"), "%s",
+              plumb_errmsg());
+    cr_expect(indexes(&part) == 0 && !part);
 }
 
 /* Peak memory of a child that opens the set and reads it in random order, in KiB. */
