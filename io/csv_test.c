@@ -87,7 +87,8 @@ Test(csv, the_first_record_says_whether_a_column_of_text_holds_conversations)
         "prompt,chosen\n\"[{\"\"role\"\": \"\"user\"\"}]\",[1] is text\n[],\"{\"\"a\"\"}\"\n",
         "2 {\"prompt\":[{\"role\": \"user\"}],\"chosen\":\"[1] is text\"}|"
         "3 {\"prompt\":[],\"chosen\":\"{\\\"a\\\"}\"}|");
-    fill(path, "prompt\n\"[{\"\"role\"\": 1}]\"\nhello\n", 37);
+    static const char mixed[] = "prompt\n\"[{\"\"role\"\": 1}]\"\nhello\n";
+    fill(path, mixed, sizeof mixed - 1);
     cr_expect(strstr(rows_of(path), ".csv:3:1: column \"prompt\" wants JSON"), "%s", rows_of(path));
     expect_rows("prompt\n[1]\n\"[{\"\"role\"\": 1}]\"\n",
                 "2 {\"prompt\":\"[1]\"}|3 {\"prompt\":\"[{\\\"role\\\": 1}]\"}|");

@@ -271,7 +271,7 @@ Test(dataset_index, what_grows_beyond_the_limit_goes_to_the_index_midway)
     same_sets(&set, &other);
 }
 
-/* A child that opens the set through the cache; its exit code tells whether it was that of `set`. */
+/* A child that opens the set through the cache, and exits with 0 when it is that of `set`. */
 static pid_t open_in_child(void)
 {
     const pid_t child = fork();
