@@ -1,6 +1,5 @@
 /* Adapters in the whole decoder: gradients by central differences in f64 for every architecture,
  * with and without dropout, and what must change no bit. */
-#include <plumb/matmul.h>
 #include <stdio.h>
 
 #include "algos/policy_fixture.h"

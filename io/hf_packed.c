@@ -2,7 +2,6 @@
 #include "io/hf_packed.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "io/file.h"
 

@@ -1,5 +1,4 @@
 /* A model's weights with an adapter folder's added while they are read. */
-#include <plumb/log.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -155,11 +155,14 @@ static const struct plumb_param *trained_whole(const struct plumb_model *m, int6
     return NULL;
 }
 
+static const struct plumb_param *own_copy(const struct plumb_model *m, const struct plumb_param *p)
+{
+    return p && m->adapters.lora.whole_count > 0 ? trained_whole(m, p - m->params) : NULL;
+}
+
 struct plumb_tensor plumb_model_weight(const struct plumb_model *m, const struct plumb_param *p)
 {
-    const struct plumb_param *own = p && m->adapters.lora.whole_count > 0
-                                        ? trained_whole(m, p - m->params)
-                                        : NULL;
+    const struct plumb_param *own = own_copy(m, p);
     return own ? plumb_model_slice(m->adapters.flat.weights, own)
                : plumb_model_slice(m->weights, p);
 }
@@ -167,15 +170,13 @@ struct plumb_tensor plumb_model_weight(const struct plumb_model *m, const struct
 struct plumb_tensor plumb_model_grad(const struct plumb_model *m, const struct plumb_param *p)
 {
     if (m->adapters.lora.rank == 0 || !p) return plumb_model_slice(m->grad, p);
-    return plumb_model_slice(m->adapters.flat.grad, trained_whole(m, p - m->params));
+    return plumb_model_slice(m->adapters.flat.grad, own_copy(m, p));
 }
 
 struct plumb_tensor plumb_model_exact_weight(const struct plumb_model *m,
                                              const struct plumb_param *p)
 {
-    const struct plumb_param *own = p && m->adapters.lora.whole_count > 0
-                                        ? trained_whole(m, p - m->params)
-                                        : NULL;
+    const struct plumb_param *own = own_copy(m, p);
     return own ? plumb_model_slice(plumb_flat_exact(&m->adapters.flat), own)
                : plumb_model_slice(plumb_model_exact(m), p);
 }

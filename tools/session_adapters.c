@@ -1,7 +1,6 @@
 /* Adapters of a training command: planned or read, started, saved. */
 #include <plumb/log.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "runtime/adapters.h"
 #include "runtime/transfer.h"
