@@ -276,7 +276,8 @@ PLUMB_DEVICE sample_mass weigh(const struct sample_row_of *r, int64_t strip)
 
 PLUMB_DEVICE int64_t strip_of(int64_t vocab)
 {
-    return plumb_ceil_div(vocab, WARPS * 32 * WIDTH) * 32 * WIDTH;
+    const int64_t all = WARPS * 32 * WIDTH;
+    return (vocab + all - 1) / all * 32 * WIDTH;
 }
 
 PLUMB_DEVICE void keep_top_k(struct sample_row_of *r, float mine)
