@@ -148,6 +148,7 @@ struct plumb_tok_work {
     size_t limit;  /* of what this call may make of its text: bytes between steps, ids */
     struct plumb_textspans *spans; /* where tokens stand; NULL = nobody asks, nothing is noted */
     struct plumb_tok_place place;  /* with spans: of the text at hand */
+    uint32_t start;                /* of the stretch between added tokens */
     struct plumb_tok_bytes whole;  /* origins of the caller's text */
     struct plumb_regex_scratch regex;
     struct plumb_tok_bytes rewritten[2], prefixed[PLUMB_TOK_STEPS], mapped[PLUMB_TOK_STEPS];
@@ -288,9 +289,11 @@ int plumb_tok_normal_form(struct plumb_tok_work *w, const char *s, size_t n, int
 /* tok_origin.c. While w->spans is wanted, each rewriting notes where its bytes come from; `s` are
  * places in the text at hand. */
 int plumb_tok_begin_spans(struct plumb_tok_work *w, const char *s, size_t n);
+void plumb_tok_begin_stretch(struct plumb_tok_work *w, const char *s);
 /* Appends n bytes of the text as they are. */
 int plumb_tok_put(struct plumb_tok_work *w, struct plumb_tok_bytes *out, const char *s, size_t n);
-/* Appends bytes that stand for `stands` bytes of the text at s. */
+/* Appends bytes that stand for `stands` > 0 bytes of the text at s, or, with s NULL, for nothing
+ * before the stretch at hand. */
 int plumb_tok_put_for(struct plumb_tok_work *w, struct plumb_tok_bytes *out, const char *bytes,
                       size_t n, const char *s, size_t stands);
 /* b becomes the text at hand; returns the one before, for whoever goes back to it. */

@@ -32,6 +32,11 @@ static int note(struct plumb_tok_bytes *out, size_t n, struct plumb_tok_origin o
     return PLUMB_OK;
 }
 
+void plumb_tok_begin_stretch(struct plumb_tok_work *w, const char *s)
+{
+    if (w->spans) w->start = w->place.origin[s - w->place.base].from;
+}
+
 static const struct plumb_tok_origin *origin_of(const struct plumb_tok_work *w, const char *s)
 {
     return w->place.origin + (s - w->place.base);
@@ -51,12 +56,11 @@ int plumb_tok_put_for(struct plumb_tok_work *w, struct plumb_tok_bytes *out, con
 {
     PLUMB_TRY(plumb_tok_bytes_put(out, bytes, n));
     if (!w->spans || !n) return PLUMB_OK;
-    struct plumb_tok_origin origin = *origin_of(w, s);
-    if (stands)
-        origin.to = origin_of(w, s + stands - 1)->to;
-    else
-        origin.to = origin.from;
-    return note(out, n, origin);
+    const struct plumb_tok_origin start = { w->start, w->start };
+    if (!s) return note(out, n, start);
+    return note(
+        out, n,
+        (struct plumb_tok_origin){ origin_of(w, s)->from, origin_of(w, s + stands - 1)->to });
 }
 
 struct plumb_tok_place plumb_tok_enter(struct plumb_tok_work *w, const struct plumb_tok_bytes *b)

@@ -119,6 +119,17 @@ Test(tok_origin, words_and_likeliest_pieces_have_their_own_bytes)
     plumb_tokenizer_release(&t);
 }
 
+Test(tok_origin, what_comes_of_nothing_stands_at_the_start)
+{
+    struct plumb_text t;
+    must_open(&t, "{'model':{'type':'BPE','vocab':{'a':0,'x':1},'merges':[]},"
+                  "'normalizer':{'type':'Sequence','normalizers':[{'type':'Strip'},"
+                  "{'type':'Replace','pattern':{'Regex':'^'},'content':'x'}]}}");
+    expect(&t, "  ", false, false, "");
+    expect(&t, " a", false, false, "1@0-0 0@1-2");
+    plumb_tokenizer_release(&t);
+}
+
 Test(tok_origin, a_failing_call_leaves_no_spans)
 {
     struct plumb_text t;

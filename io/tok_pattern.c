@@ -68,7 +68,8 @@ int plumb_tok_replace(struct plumb_tok_work *w, const struct plumb_tok_step *ste
         PLUMB_TRY(plumb_tok_walk_next(&walk, &start, &end, &found));
         if (!found) return plumb_tok_put(w, out, s + done, n - done);
         PLUMB_TRY(plumb_tok_put(w, out, s + done, start - done));
-        const char *last = s + (end ? end - 1 : 0); /* what the content shares its place with */
+        /* the byte that the content shares its place with */
+        const char *last = end ? s + end - 1 : NULL;
         PLUMB_TRY(plumb_tok_put_for(w, out, step->content, step->content_bytes, last, end > 0));
         if (!out->n) w->headless = true;
         PLUMB_TRY(plumb_tok_check_size(w, out->n));

@@ -65,6 +65,7 @@ static int normalized(struct plumb_tok_work *w, const char *s, size_t n, bool fi
 {
     const struct plumb_tok_place before = w->place;
     w->headless = false;
+    plumb_tok_begin_stretch(w, s);
     PLUMB_TRY(plumb_tok_normalize(w, s, n, &s, &n));
     PLUMB_TRY(plumb_tok_check_size(w, (size_t)w->out->n));
     const int rc = plumb_tok_cut_added(w, &w->tok->normalized, s, n, first && !w->headless, words);
