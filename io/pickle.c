@@ -46,13 +46,15 @@ int plumb_pickle_check(const char *path)
         plumb_shell_quote(from, sizeof from, path, strlen(path), "");
         return refuse(path, to, from, "");
     }
-    static const char *const names[] = { "pytorch_model.bin", "pytorch_model.bin.index.json" };
-    for (int i = 0; i < 2; i++) {
+    static const char *const names[] = { "model.safetensors", "model.safetensors.index.json",
+                                         "pytorch_model.bin", "pytorch_model.bin.index.json" };
+    for (int i = 0; i < 4; i++) {
         PLUMB_TRY(plumb_path_join(first, sizeof first, path, names[i]));
         if (!plumb_file_exists(first)) continue;
+        if (i < 2) return PLUMB_OK; /* the same weights lie beside them */
         plumb_shell_quote(to, sizeof to, path, strlen(path), "/model.safetensors");
         plumb_shell_quote(from, sizeof from, path, strlen(path), "/");
-        return refuse(path, to, from, i ? "pytorch_model-*.bin" : "pytorch_model.bin");
+        return refuse(path, to, from, i > 2 ? "pytorch_model-*.bin" : "pytorch_model.bin");
     }
     return PLUMB_OK;
 }

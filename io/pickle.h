@@ -3,5 +3,5 @@
 #pragma once
 
 /* PLUMB_ENOTSUP, with the command that makes safetensors of it, where the path is such a file or a
- * folder whose weights are such files; PLUMB_OK for all else. */
+ * folder whose only weights are such files; PLUMB_OK for all else. */
 int plumb_pickle_check(const char *path);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "io/file.h"
+#include "io/pickle.h"
 
 static char dir[] = "/tmp/plumb_safetensors_XXXXXX";
 
@@ -387,6 +388,8 @@ Test(safetensors, folders_without_weights_say_what_was_sought)
     cr_expect(strstr(plumb_errmsg(), "/'pytorch_model.bin") &&
                   strstr(plumb_errmsg(), "python3 -c 'import sys, torch"),
               "%s", plumb_errmsg());
+    cr_assert_eq(plumb_file_write(in_dir("model.safetensors"), "", 0), PLUMB_OK);
+    cr_expect_eq(plumb_pickle_check(dir), PLUMB_OK, "both: the safetensors count");
 }
 
 /* What torch.save writes now and wrote before 1.6; another archive is something else. */
