@@ -59,6 +59,8 @@ SECONDS ?= 60
 CLANG ?= clang
 fuzz:
 	@tools/packages.sh install fuzz
+	$(call configure,release)
+	$(build) plumb_engine
 	@cmake -S tests/fuzz -B build-fuzz -G Ninja -DCMAKE_C_COMPILER=$(CLANG) >/dev/null
 	cmake --build build-fuzz -j $(JOBS)
 	JOBS=$(JOBS) tests/fuzz/run.sh $(SECONDS) $(TARGETS)

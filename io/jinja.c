@@ -20,7 +20,9 @@ static int read_template(struct plumb_jinja *t, const char *text, size_t n)
 {
     struct plumb_jinja_tokens tokens = { 0 };
     PLUMB_TRY(plumb_jinja_lex(&t->pool, text, n, t->name, &tokens));
-    struct plumb_parser p = { .pool = &t->pool, .name = t->name, .t = tokens.at };
+    struct plumb_jinja_value seen;
+    PLUMB_TRY(plumb_jinja_dict(&t->pool, &seen));
+    struct plumb_parser p = { .pool = &t->pool, .name = t->name, .t = tokens.at, .seen = seen.d };
     return plumb_jinja_parse_body(&p, NULL, &t->body);
 }
 

@@ -66,7 +66,8 @@ enum plumb_jinja_node_kind {
     PLUMB_NODE_FOR,   /* a: target, b: what is walked, c: `if` or NULL, body, other: else or NULL;
                         * op 'r' = recursive */
     PLUMB_NODE_SET,   /* a: target, b: value */
-    PLUMB_NODE_SET_BLOCK,    /* a: target, b: filter or NULL, body */
+    PLUMB_NODE_SET_BLOCK,    /* a: target, b: filter or NULL, body, where the target is undefined
+                                * if op is 'u' */
     PLUMB_NODE_MACRO,        /* name, list of parameters (NAME, NAMED with a default), body */
     PLUMB_NODE_CALLER,       /* {% call %}: a: the CALL, list of parameters, body */
     PLUMB_NODE_FILTER_BLOCK, /* a: filter, body */
@@ -100,6 +101,7 @@ struct plumb_parser {
     int depth;
     bool soft; /* inside a branch */
     bool in_loop;
+    struct plumb_jinja_dict *seen; /* names that stood as variables so far */
 };
 /* Up to one of the tags `ends` (closed by NULL), which stays unread; NULL = to the end. */
 int plumb_jinja_parse_body(struct plumb_parser *p, const char *const *ends,
@@ -124,4 +126,6 @@ bool plumb_jinja_skip_name(struct plumb_parser *p, const char *name);
 int plumb_jinja_expect(struct plumb_parser *p, const char *op);
 /* *out = the name at hand, past it. */
 int plumb_jinja_take_name(struct plumb_parser *p, const char **out);
+/* The same for a variable, which is noted. */
+int plumb_jinja_take_variable(struct plumb_parser *p, const char **out);
 int plumb_jinja_enter(struct plumb_parser *p); /* fails where the text nests too deep */

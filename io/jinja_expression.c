@@ -235,7 +235,7 @@ static int name(struct plumb_parser *p, struct plumb_node **out)
         if (plumb_jinja_at_name(p, words[i]))
             return constant(p, i < 4 ? plumb_jinja_bool(i < 2) : plumb_jinja_none(), out);
     PLUMB_TRY(plumb_jinja_node(p, PLUMB_NODE_NAME, out));
-    return plumb_jinja_take_name(p, &(*out)->name);
+    return plumb_jinja_take_variable(p, &(*out)->name);
 }
 
 static int in_parentheses(struct plumb_parser *p, struct plumb_node **out)
@@ -427,7 +427,7 @@ static int one_target(struct plumb_parser *p, bool attributes, struct plumb_node
         !plumb_jinja_at_name(p, "false") && !plumb_jinja_at_name(p, "none") &&
         !plumb_jinja_at_name(p, "True") && !plumb_jinja_at_name(p, "False") &&
         !plumb_jinja_at_name(p, "None"))
-        PLUMB_TRY(plumb_jinja_take_name(p, &(*out)->name));
+        PLUMB_TRY(plumb_jinja_take_variable(p, &(*out)->name));
     else
         return plumb_jinja_fault(p, "this cannot be assigned to");
     if (!attributes || !plumb_jinja_skip(p, ".")) return PLUMB_OK;

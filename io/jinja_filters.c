@@ -112,6 +112,14 @@ FILTER(wordcount)
     return PLUMB_OK;
 }
 
+/* What Python's own functions, which these filters are made of, take: text and nothing else. */
+static int want_text(const struct plumb_jinja_run *r, const char *filter,
+                     struct plumb_jinja_value on)
+{
+    if (on.kind == PLUMB_JINJA_STRING) return PLUMB_OK;
+    return plumb_jinja_wrong(r, "%s wants text, got a %s", filter, plumb_jinja_type(on));
+}
+
 FILTER(truncate)
 {
     static const char *const names[] = { "length", "killwords", "end", "leeway", NULL };
@@ -120,7 +128,7 @@ FILTER(truncate)
     struct plumb_jinja_value end, cut;
     int64_t length, leeway;
     PLUMB_TRY(plumb_jinja_bind(r, "truncate", args, names, 0, v));
-    PLUMB_TRY(plumb_jinja_str(r, on, &on));
+    PLUMB_TRY(want_text(r, "truncate", on));
     PLUMB_TRY(plumb_jinja_want_int(r, "truncate", v[0], 255, &length));
     const bool given = v[3] && v[3]->kind != PLUMB_JINJA_NONE;
     PLUMB_TRY(plumb_jinja_want_int(r, "truncate", given ? v[3] : NULL, 5, &leeway));
@@ -150,7 +158,7 @@ FILTER(indent)
     struct plumb_jinja_value by, lines;
     int64_t width = 4;
     PLUMB_TRY(plumb_jinja_bind(r, "indent", args, names, 0, v));
-    PLUMB_TRY(plumb_jinja_str(r, on, &on));
+    PLUMB_TRY(want_text(r, "indent", on));
     const bool named = v[0] && v[0]->kind == PLUMB_JINJA_STRING;
     if (!named) PLUMB_TRY(plumb_jinja_want_int(r, "indent", v[0], 4, &width));
     if (width > 100000) return plumb_jinja_wrong(r, "indent: the width is too large");
@@ -217,6 +225,8 @@ FILTER(urlencode)
 {
     struct plumb_jinja_out text = { .pool = r->pool };
     (void)args;
+    if (plumb_jinja_is_row(on) || on.kind == PLUMB_JINJA_DICT)
+        return plumb_jinja_wrong(r, "urlencode of a %s is not supported", plumb_jinja_type(on));
     PLUMB_TRY(plumb_jinja_str(r, on, &on));
     for (size_t i = 0; i < on.s->n; i++) {
         char hex[4];

@@ -288,6 +288,8 @@ static int caller(struct plumb_jinja_run *r, const struct plumb_node *s)
 static int set_block(struct plumb_jinja_run *r, const struct plumb_node *s)
 {
     struct plumb_jinja_value text;
+    if (s->op == 'u' && !plumb_jinja_find_text(r->scope->names, s->a->name))
+        PLUMB_TRY(plumb_jinja_assign(r, s->a, plumb_jinja_undefined(s->a->name)));
     PLUMB_TRY(plumb_jinja_capture(r, s->body, &text));
     if (s->b) PLUMB_TRY(plumb_jinja_apply_all(r, s->b, text, &text));
     return plumb_jinja_assign(r, s->a, text);

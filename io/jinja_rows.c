@@ -292,7 +292,8 @@ static int walked(struct plumb_jinja_run *r, struct plumb_jinja_value on,
 /* The rest of the arguments, behind the first n. */
 static struct plumb_jinja_args behind(const struct plumb_jinja_args *args, int64_t n)
 {
-    return (struct plumb_jinja_args){ args->at + n, args->n - n, args->named };
+    const struct plumb_jinja_value *at = n ? args->at + n : args->at; /* NULL without arguments */
+    return (struct plumb_jinja_args){ at, args->n - n, args->named };
 }
 
 static int map(struct plumb_jinja_run *r, struct plumb_jinja_value on,
@@ -368,6 +369,13 @@ static int rejectattr(struct plumb_jinja_run *r, struct plumb_jinja_value on,
     return choose(r, on, args, true, false, out);
 }
 
+/* Whether Python can tell which of two such values is less. */
+static bool orders(struct plumb_jinja_value v)
+{
+    return plumb_jinja_is_number(v) || v.kind == PLUMB_JINJA_STRING || v.kind == PLUMB_JINJA_LIST ||
+           v.kind == PLUMB_JINJA_TUPLE;
+}
+
 static int groupby(struct plumb_jinja_run *r, struct plumb_jinja_value on,
                    const struct plumb_jinja_args *args, struct plumb_jinja_value *out)
 {
@@ -381,6 +389,9 @@ static int groupby(struct plumb_jinja_run *r, struct plumb_jinja_value on,
     PLUMB_TRY(plumb_jinja_row(r->pool, PLUMB_JINJA_LIST, 0, out));
     for (int64_t i = 0; i < sorted.l->n; i++) {
         PLUMB_TRY(key_of(r, sorted.l->at[i], v[0], exact, &key));
+        const struct plumb_jinja_value bare = key.l->at[0];
+        if (sorted.l->n > 1 && !orders(bare))
+            return plumb_jinja_wrong(r, "groupby: a %s has no order", plumb_jinja_type(bare));
         bool same = false;
         if (i) PLUMB_TRY(plumb_jinja_same(r, key, before, &same));
         if (!same) {

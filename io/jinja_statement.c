@@ -77,6 +77,13 @@ int plumb_jinja_take_name(struct plumb_parser *p, const char **out)
     return PLUMB_OK;
 }
 
+int plumb_jinja_take_variable(struct plumb_parser *p, const char **out)
+{
+    const struct plumb_jinja_value name = p->t->value;
+    PLUMB_TRY(plumb_jinja_take_name(p, out));
+    return plumb_jinja_put(p->pool, p->seen, name, plumb_jinja_bool(true));
+}
+
 int plumb_jinja_enter(struct plumb_parser *p)
 {
     return p->depth++ < PLUMB_JINJA_DEPTH ? PLUMB_OK
@@ -177,6 +184,10 @@ static int for_block(struct plumb_parser *p, struct plumb_node *s)
 
 static int set(struct plumb_parser *p, struct plumb_node *s)
 {
+    /* Jinja2 takes a name that is set before it is read, not in a branch, for the block's own: its
+     * body does not see a variable of that name. */
+    const bool own = p->t->kind == PLUMB_TOKEN_NAME && !p->soft &&
+                     !plumb_jinja_find(p->seen, p->t->value);
     PLUMB_TRY(plumb_jinja_target(p, true, &s->a));
     if (plumb_jinja_skip(p, "=")) {
         s->kind = PLUMB_NODE_SET;
@@ -184,6 +195,7 @@ static int set(struct plumb_parser *p, struct plumb_node *s)
         return end_of_block(p);
     }
     s->kind = PLUMB_NODE_SET_BLOCK;
+    s->op = own && s->a->kind == PLUMB_NODE_NAME ? 'u' : 0;
     PLUMB_TRY(plumb_jinja_filters(p, NULL, false, &s->b));
     return closed_body(p, "endset", &s->body);
 }

@@ -99,3 +99,24 @@ Test(jinja, a_conversation_can_be_left_open_at_its_end)
     plumb_jinja_text_release(&got);
     plumb_jinja_release(t);
 }
+
+Test(jinja, filters_made_of_python_functions_take_what_these_take)
+{
+    refuse("{{ 5 | indent(2) }}", "indent wants text, got a int");
+    refuse("{{ l | indent }}", "indent wants text");
+    refuse("{{ nope | indent }}", "indent wants text");
+    refuse("{{ true | truncate(5) }}", "truncate wants text");
+    refuse("{{ [1, 2] | urlencode }}", "urlencode");
+    refuse("{{ 'ab' | groupby('role') }}", "has no order");
+    refuse("{{ [{'a': none}, {'a': none}] | groupby('a') }}", "has no order");
+    expect("{{ [{'a': none}] | groupby('a') | length }}{{ 'a\nb' | indent(1) }}", "{}", "1a\n b");
+}
+
+Test(jinja, a_block_that_sets_a_name_does_not_see_a_variable_of_that_name)
+{
+    expect("{% set none_yet %}[{{ none_yet }}]{% endset %}{{ none_yet }}", "{\"none_yet\":1}",
+           "[]");
+    expect("{{ v }}{% set v %}[{{ v }}]{% endset %}{{ v }}", "{\"v\":1}", "1[1]");
+    expect("{% if v %}{% set v %}[{{ v }}]{% endset %}{{ v }}{% endif %}", "{\"v\":1}", "[1]");
+    expect("{% set v = 2 %}{% set v %}[{{ v }}]{% endset %}{{ v }}", "{\"v\":1}", "[2]");
+}

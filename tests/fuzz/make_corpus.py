@@ -480,6 +480,7 @@ TEMPLATES = {
                "{{ 'abc'.find('c') }} {{ ' a b'.split() }} {{ 'aXb'.partition('X') }} "
                "{{ 'Ab'.swapcase() }} {{ 'a-b'.rsplit('-', 1) }} {{ 3.14159 | round(2) }} "
                "{{ {'b': 1, 'a': 2} | dictsort }} {{ 'é' | urlencode }} {{ none | default('d', true) }}",
+    "alone": "{{ messages | select | list | length }}{{ [0, 1] | reject | list }}",
     "tools": "{%- if tools %}{{- 'Tools: ' + (tools | tojson(indent=4)) }}{% endif %}"
              "{% for m in messages %}{% if m.tool_calls is defined %}{% for c in m.tool_calls %}"
              "{{ c.function.name }}({{ c.function.arguments | tojson }}){% endfor %}"
