@@ -81,8 +81,8 @@ PLUMB_HD bool plumb_sample_match(uint32_t order, uint32_t prefix, int stage)
 PLUMB_HD uint64_t plumb_sample_bits(const struct plumb_sample *a, int64_t m)
 {
     const struct plumb_rng_key key = { a->seed[m], PLUMB_RNG_SAMPLE, a->sequence[m] };
-    uint32_t word[2];
-    plumb_philox_pair(&key, a->position[m], word);
+    uint32_t word[4];
+    plumb_philox_words(&key, a->position[m], word);
     const uint64_t bits = ((uint64_t)word[0] << 32 | word[1]) >> 12;
     return bits << 12 | 1u << 11;
 }
