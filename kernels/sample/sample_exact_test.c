@@ -1,5 +1,7 @@
-/* Sampling against exact distributions: chi-square of many draws; every token within rounding of the
- * oracle's. */
+/* Sampling against exact distributions: chi-square of many draws; every token within rounding of
+ * the oracle's. */
+#include "tests/tensor.h"
+
 #include "kernels/sample/sample_fixture.h"
 
 static void run_here(const struct plumb_device *dev, struct plumb_sample *a)

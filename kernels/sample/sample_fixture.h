@@ -1,4 +1,5 @@
-/* Rows of logits with their keys and options, for the tests of sampling. */
+/* Rows of logits with their keys and options, for the tests of sampling. Include
+ * tests/tensor.h before. */
 #pragma once
 #include <criterion/criterion.h>
 #include <math.h>
@@ -7,8 +8,6 @@
 #include <plumb/sample.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "tests/tensor.h"
 
 enum { SEEN = 24 }; /* tokens that a row has seen */
 

@@ -1,5 +1,7 @@
-/* What sampling promises beside its distributions: bits that do not depend on the batch, ties by id,
- * odd rows, refusals. */
+/* What sampling promises beside its distributions: bits that do not depend on the batch, ties by
+ * id, odd rows, refusals. */
+#include "tests/tensor.h"
+
 #include "kernels/sample/sample_fixture.h"
 #include "kernels/simd.h"
 
