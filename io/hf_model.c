@@ -71,6 +71,11 @@ static int match(struct plumb_hf_model *m, int64_t k)
         return plumb_fail(PLUMB_EFORMAT, "\"%s\": tensor \"%s\" is missing", m->weights.origin,
                           t->name);
     const struct plumb_weight *w = &m->weights.tensor[i];
+    if (strchr("IU", w->dtype[0]) && strchr("0123456789", w->dtype[1]))
+        return plumb_fail(PLUMB_ENOTSUP,
+                          "\"%s\": tensor \"%s\" holds whole numbers (%s): a model's weights are "
+                          "floating-point",
+                          m->weights.origin, w->name, w->dtype);
     const struct plumb_hf_tensor wanted = as_stored(m, k);
     bool same = w->rank == t->rank;
     for (int d = 0; d < t->rank && same; d++)
