@@ -48,14 +48,10 @@ template <class T> static cudaError_t run(const struct plumb_device *dev, const 
 static int place(const struct plumb_device *dev, const struct plumb_place *a)
 {
     if (a->N == 0) return PLUMB_OK;
-    const struct place_job j = { a->N,
-                                 a->D,
-                                 a->R,
-                                 a->ldx ? a->ldx : a->D,
-                                 a->ldy ? a->ldy : a->D,
-                                 a->to,
-                                 a->x.data,
-                                 a->y.data };
+    const struct place_job j = {
+        a->N,  a->D,      a->R,     a->ldx ? a->ldx : a->D, a->ldy ? a->ldy : a->D,
+        a->to, a->x.data, a->y.data
+    };
     return plumb_gpu_status(
         a->x.dtype == PLUMB_BF16 ? run<__nv_bfloat16>(dev, &j) : run<float>(dev, &j), "place");
 }
