@@ -196,7 +196,7 @@ struct search {
     double above;  /* in logits larger than those that match */
     uint32_t prefix;
     int stage;
-    float floor; /* smaller logits are out of the question */
+    float floor, ceiling; /* smaller and larger logits are out of the question */
     float largest;
     struct plumb_sample_kept kept;
     double bin[BINS];
@@ -209,7 +209,7 @@ static void tally(struct search *s, const float *z, int64_t n, int64_t first)
         int any = 0;
         double e[STEP];
         for (int64_t l = 0; l < width; l++)
-            any |= z[v + l] >= s->floor;
+            any |= (z[v + l] >= s->floor) & (z[v + l] <= s->ceiling);
         if (!any) continue;
         if (s->by_mass) weights(e, z + v, width, first + v, s->largest, &s->kept);
         for (int64_t l = 0; l < width; l++) {
@@ -231,7 +231,9 @@ static void settle(struct search *s)
         found = d;
         if (s->above + s->bin[d] >= s->wanted) break;
     }
-    s->prefix |= (uint32_t)(found > 0 ? found : 0) << plumb_sample_shift(s->stage++);
+    const int shift = plumb_sample_shift(s->stage++);
+    s->prefix |= (uint32_t)(found > 0 ? found : 0) << shift;
+    s->ceiling = plumb_sample_logit(s->prefix | ((1u << shift) - 1));
     s->floor = larger(s->floor, plumb_sample_logit(s->prefix));
     memset(s->bin, 0, sizeof s->bin);
 }
@@ -259,7 +261,7 @@ static void shorten(struct row *r, struct search *s)
 {
     float buffer[BLOCK];
     const float *z;
-    s->largest = r->largest;
+    s->largest = s->ceiling = r->largest;
     s->kept = r->kept;
     while (s->stage < PLUMB_SAMPLE_STAGES) {
         for (int64_t b = 0; b < r->blocks; b++) {
@@ -281,7 +283,10 @@ static void shorten(struct row *r, struct search *s)
 static float bound_of(const struct row *r, int64_t k)
 {
     const int64_t groups = r->blocks * GROUPS;
-    struct search s = { .wanted = (double)k, .floor = -FLT_MAX, .kept = { -INFINITY, -1 } };
+    struct search s = { .wanted = (double)k,
+                        .floor = -FLT_MAX,
+                        .ceiling = FLT_MAX,
+                        .kept = { -INFINITY, -1 } };
     int64_t peaks = 0;
     for (int64_t g = 0; g < groups; g++)
         peaks += r->peak[g] > -INFINITY;
