@@ -16,6 +16,7 @@ enum {
     GROUP = PLUMB_SAMPLE_GROUP,
     GROUPS = BLOCK / GROUP, /* of a block */
     BINS = PLUMB_SAMPLE_BINS,
+    SPLIT = 4,
 };
 
 static const float UNDERFLOW = -87.0f; /* e^x is 0 below */
@@ -199,37 +200,69 @@ struct search {
     float floor, ceiling; /* smaller and larger logits are out of the question */
     float largest;
     struct plumb_sample_kept kept;
-    double bin[BINS];
+    double bin[BINS][SPLIT]; /* by place as well: sums of one digit need not wait for each other */
 };
+
+/* 1 for what is kept, for ids from `first` on. */
+static inline void count(double e[STEP], const float *z, int64_t n, int64_t first,
+                         const struct plumb_sample_kept *k)
+{
+    const float cut = k->least;
+    const int32_t last = k->last, id = (int32_t)first;
+#pragma omp simd
+    for (int l = 0; l < (int)n; l++)
+        e[l] = (z[l] > cut) | ((z[l] == cut) & (id + l <= last)) ? 1.0 : 0.0;
+}
+
+/* The digits to be settled, and e = 0 for logits out of the question: without a branch, for which
+ * way each would go is anyone's guess. */
+static inline void digits(const struct search *s, uint32_t digit[STEP], double e[STEP],
+                          const float *z, int64_t n)
+{
+    const float floor = s->floor, ceiling = s->ceiling;
+    const uint32_t shift = (uint32_t)plumb_sample_shift(s->stage);
+    const uint32_t most = plumb_sample_digit(~0u, s->stage);
+#pragma omp simd
+    for (int l = 0; l < (int)n; l++) {
+        const uint32_t u = plumb_bits_of_f32(z[l] + 0.0f); /* both zeros are one */
+        const uint32_t order = u ^ ((u >> 31 ? ~0u : 0u) | 0x80000000u);
+        digit[l] = order >> shift & most;
+        e[l] = (z[l] >= floor) & (z[l] <= ceiling) ? e[l] : 0.0;
+    }
+}
 
 static void tally(struct search *s, const float *z, int64_t n, int64_t first)
 {
     for (int64_t v = 0; v < n; v += STEP) {
         const int64_t width = least(STEP, n - v);
         int any = 0;
+        uint32_t digit[STEP];
         double e[STEP];
         for (int64_t l = 0; l < width; l++)
             any |= (z[v + l] >= s->floor) & (z[v + l] <= s->ceiling);
         if (!any) continue;
-        if (s->by_mass) weights(e, z + v, width, first + v, s->largest, &s->kept);
-        for (int64_t l = 0; l < width; l++) {
-            const uint32_t order = plumb_sample_order(z[v + l]);
-            if (z[v + l] < s->floor || !plumb_sample_match(order, s->prefix, s->stage)) continue;
-            if (!plumb_sample_keeps(&s->kept, z[v + l], first + v + l)) continue;
-            s->bin[plumb_sample_digit(order, s->stage)] += s->by_mass ? e[l] : 1;
-        }
+        if (s->by_mass)
+            weights(e, z + v, width, first + v, s->largest, &s->kept);
+        else
+            count(e, z + v, width, first + v, &s->kept);
+        digits(s, digit, e, z + v, width);
+        for (int64_t l = 0; l < width; l++)
+            s->bin[digit[l]][l % SPLIT] += e[l];
     }
 }
 
 /* The digit at which what is wanted is reached, or the last there is; bins are empty afterwards. */
 static void settle(struct search *s)
 {
+    double here = 0;
     int found = -1;
     for (int d = BINS - 1; d >= 0; d--) {
-        if (s->bin[d] == 0) continue;
-        if (found >= 0) s->above += s->bin[found];
+        const double *part = s->bin[d], sum = part[0] + part[1] + part[2] + part[3];
+        if (sum == 0) continue;
+        if (found >= 0) s->above += here;
         found = d;
-        if (s->above + s->bin[d] >= s->wanted) break;
+        here = sum;
+        if (s->above + here >= s->wanted) break;
     }
     const int shift = plumb_sample_shift(s->stage++);
     s->prefix |= (uint32_t)(found > 0 ? found : 0) << shift;
