@@ -67,6 +67,9 @@ static void put_keys(void)
     put_key_u32(&file, "llama.rope.dimension_count", SIZE);
 }
 
+/* The first tensor, the embedding, is none of a layer's. */
+static const struct part *part_of(int k) { return &parts[k > 0 ? (k - 1) % PARTS : 0]; }
+
 static void write_model(const char *path)
 {
     enum { TENSORS = 2 + LAYERS * PARTS };
@@ -75,7 +78,7 @@ static void write_model(const char *path)
     put_keys();
     for (int k = 0; k < TENSORS; k++) {
         const int l = (k - 1) / PARTS;
-        const struct part *q = &parts[(k - 1) % PARTS];
+        const struct part *q = part_of(k);
         char name[64];
         snprintf(name, sizeof name, "blk.%d.%s", l, k > 0 ? q->name : "");
         const bool ends = k == 0 || k == TENSORS - 1;
@@ -91,7 +94,7 @@ static void write_model(const char *path)
         offset += (bytes_of(type, (int64_t)inner * (outer ? outer : 1)) + 31) / 32 * 32;
     }
     for (int k = 0; k < TENSORS; k++) {
-        const struct part *q = &parts[(k - 1) % PARTS];
+        const struct part *q = part_of(k);
         const bool ends = k == 0 || k == TENSORS - 1;
         const int64_t numbers = k == 0 ? WIDTH * TINY_VOCAB
                                 : ends ? WIDTH
